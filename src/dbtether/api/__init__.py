@@ -1,0 +1,1 @@
+"""The API of dbtether: kinds, names, reasons and templates. No I/O."""

@@ -1,0 +1,37 @@
+"""The reconcile contract: a key goes in, one of four outcomes comes out.
+
+Done and Again are returned; Retryable and Blocked (dbtether.errors) are raised. Anything else that is
+raised is a bug. `runtime.controller` is the one place that tells them apart and counts them.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from dbtether.api.resource import Key
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """Nothing left to do until something changes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """Settled for now; look again after so many seconds."""
+
+    after_seconds: float
+
+
+Outcome = Done | Again
+
+
+class Reconciler(Protocol):
+    """What a controller offers to the loop."""
+
+    async def reconcile(self, key: Key) -> Outcome:
+        """Bring what `key` names to its desired state. Raises Retryable or Blocked."""
+        ...
+
+    def group(self, key: Key) -> str:
+        """The name of the DBCluster that the key's work goes to, for fairness and limits; `""` if none."""
+        ...
