@@ -68,7 +68,7 @@ class Store(Protocol):
         ...
 
     async def write_finalizers(self, resource: Resource, finalizers: tuple[str, ...]) -> Resource | None:
-        """Replace the finalizers; a resource being deleted whose last one goes is removed (None comes back)."""
+        """Replace the finalizers; None means that it was the last one and the resource is gone."""
         ...
 
     async def get_secret(self, namespace: str, name: str) -> Secret | None: ...
@@ -84,7 +84,7 @@ class Store(Protocol):
         """Delete exactly this Secret (uid and version); one that is gone already is no error."""
         ...
 
-    async def record_event(self, resource: Resource, type: EventType, reason: str, message: str) -> None:
+    async def record_event(self, resource: Resource, type_: EventType, reason: str, message: str) -> None:
         """Tell people about something that happened; equal Events in a row are counted, not repeated."""
         ...
 
