@@ -8,7 +8,6 @@ import subprocess
 import sys
 import tempfile
 import textwrap
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import psutil
 import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
+from tests.servers.processes import ends_within
 
 from dbtether.embedded import EmbeddedServer, EmbeddedServerError
 from dbtether.embedded.process import usable_programs
@@ -122,10 +122,7 @@ def test_killed_program_leaves_no_server(directory: Path) -> None:
         assert run.stdout.readline() == "ready\n"
         pid = _pid(directory)
         os.kill(run.pid, signal.SIGKILL)
-    deadline = time.monotonic() + 10
-    while psutil.pid_exists(pid) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert not psutil.pid_exists(pid)
+    assert ends_within(pid, seconds=10)
 
 
 def test_interrupted_initdb_is_begun_anew(directory: Path) -> None:

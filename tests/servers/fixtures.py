@@ -51,8 +51,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Declare the marker, and refuse majors that nobody tests."""
+    """Declare the markers, and refuse majors that nobody tests."""
     config.addinivalue_line("markers", "majors(*majors): run on these PostgreSQL majors only")
+    config.addinivalue_line("markers", "postgres: needs a real PostgreSQL (set by itself)")
     config.stash[_USED] = {}
     _chosen_majors(config)
 
@@ -65,6 +66,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("server", majors, ids=lambda m: f"pg{m}", indirect=True, scope="session")
     if "admin" in metafunc.fixturenames:
         metafunc.parametrize("admin", (_SUPERUSER, _RDS_ADMIN), indirect=True, scope="session")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark each test that asks for a server, so that `-m "not postgres"` leaves them all out."""
+    for item in items:
+        if "servers" in getattr(item, "fixturenames", ()):
+            item.add_marker("postgres")
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,6 @@ import signal
 import stat
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import psycopg
 import pytest
 from psycopg import sql
 from tests.servers.fixtures import Admin
+from tests.servers.processes import ends_within
 from tests.servers.server import Server
 from tests.servers.session import Servers
 
@@ -120,17 +120,8 @@ def test_killed_run_leaves_no_server() -> None:
         folder = Path(log).parent
         pid = int((folder / "data" / "postmaster.pid").read_text().splitlines()[0])
         os.kill(run.pid, signal.SIGKILL)
-    assert _ends_within(pid, seconds=10)
+    assert ends_within(pid, seconds=10)
     # The next run clears the files.
     with Servers.opened():
         pass
     assert not folder.exists()
-
-
-def _ends_within(pid: int, seconds: float) -> bool:
-    deadline = time.monotonic() + seconds
-    while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True
