@@ -18,7 +18,7 @@ from psycopg.conninfo import make_conninfo
 from tests.servers.processes import ends_within
 
 from dbtether.embedded import EmbeddedServer, EmbeddedServerError
-from dbtether.embedded.process import usable_programs
+from dbtether.embedded.process import run_program, usable_programs
 from dbtether.embedded.server import embedded_programs
 
 
@@ -170,10 +170,13 @@ def test_programs_in_a_folder_closed_to_the_servers_account_are_copied(directory
     directory.chmod(0o711)
     closed = directory / "closed"
     closed.mkdir(mode=0o700)
-    (closed / "pginstall").symlink_to(embedded_programs().parent)
-    programs = usable_programs(closed / "pginstall" / "bin", directory)
-    assert programs == directory / "pginstall" / "bin"
-    assert (programs / "initdb").exists()
+    package = embedded_programs().parents[1]
+    (closed / package.name).symlink_to(package)
+    (closed / f"{package.name}.libs").symlink_to(package.with_name(f"{package.name}.libs"))
+    programs = usable_programs(closed / package.name / "pginstall" / "bin", directory)
+    assert programs.is_relative_to(directory)
+    assert not programs.is_relative_to(closed)
+    assert run_program(programs / "initdb", ["--version"], cwd=directory).returncode == 0
     assert stat.S_IMODE(closed.stat().st_mode) == 0o700
 
 

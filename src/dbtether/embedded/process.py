@@ -89,14 +89,25 @@ def usable_programs(programs: Path, copies: Path) -> Path:
     try:
         run_program(programs / "postgres", ["--version"], cwd=Path("/"))
     except PermissionError:
-        copy = copies / programs.parent.name
-        if not copy.exists():
-            unfinished = copies / f".{copy.name}.{os.getpid()}"
-            shutil.copytree(programs.parent, unfinished, symlinks=True)
-            _give_to_server_account(unfinished)
-            unfinished.rename(copy)
-        return copy / programs.name
+        return _copied_programs(programs, copies)
     return programs
+
+
+def _copied_programs(programs: Path, copies: Path) -> Path:
+    installation = programs.parent
+    package = installation.parent
+    # Another version in the same place is another copy.
+    copy = copies / f"programs-{(programs / 'postgres').stat().st_mtime_ns:x}"
+    if not copy.exists():
+        unfinished = copies / f".{copy.name}.{os.getpid()}"
+        shutil.copytree(installation, unfinished / package.name / installation.name, symlinks=True)
+        # A wheel's programs look for their libraries beside the package, by a relative path.
+        libraries = package.with_name(f"{package.name}.libs")
+        if libraries.is_dir():
+            shutil.copytree(libraries, unfinished / libraries.name)
+        _give_to_server_account(unfinished)
+        unfinished.rename(copy)
+    return copy / package.name / installation.name / programs.name
 
 
 def prepare_directory(directory: Path) -> None:
