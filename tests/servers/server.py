@@ -62,7 +62,8 @@ class Server:
     def make(cls, build: Build, directory: Path) -> "Server":
         """Make a new cluster in the folder, start it, and return the server."""
         prepare_directory(directory)
-        programs = usable_programs(build.programs, directory)
+        # Beside the folder, so that the servers of one run share the copy, where one is needed.
+        programs = usable_programs(build.programs, directory.parent)
         superuser = Login(SUPERUSER, secrets.token_urlsafe(12))
         password_file = directory / "password"
         write_password_file(password_file, superuser.password)
