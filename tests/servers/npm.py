@@ -189,7 +189,9 @@ def _check(package: Package, archive: Path) -> None:
 
 def _unpack(archive: Path, folder: Path) -> Path:
     with tarfile.open(archive) as tar:
-        tar.extractall(folder, filter="data")
+        # Python before 3.11.4 knows no filter, and needs none here: the archive is the one that is pinned.
+        tar.extraction_filter = getattr(tarfile, "data_filter", lambda member, _: member)
+        tar.extractall(folder)  # noqa: S202 - filtered by the line above
     native = folder / "package" / "native"
     # The archive cannot hold links: it lists them, and npm's install script would make them.
     for link in json.loads((native / "pg-symlinks.json").read_text()):
