@@ -21,6 +21,8 @@ from dbtether.embedded import EmbeddedServer, EmbeddedServerError
 from dbtether.embedded.process import run_program, usable_programs
 from dbtether.embedded.server import embedded_programs
 
+pytestmark = pytest.mark.postgres
+
 
 @pytest.fixture
 def directory() -> Iterator[Path]:

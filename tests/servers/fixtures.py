@@ -150,10 +150,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 def _made(make: Callable[[int], Server], major: int, config: pytest.Config) -> Server:
     try:
         return make(major)
-    except NoBuild as missing:
-        if config.getoption("pg") or os.environ.get("CI") == "true":
-            pytest.fail(str(missing), pytrace=False)
-        pytest.skip(str(missing))
+    except NoBuild as error:
+        missing = str(error)
+    if config.getoption("pg") or os.environ.get("CI") == "true":
+        pytest.fail(missing, pytrace=False)
+    pytest.skip(missing)
 
 
 def _chosen_majors(config: pytest.Config) -> tuple[int, ...]:
