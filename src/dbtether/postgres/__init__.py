@@ -1,0 +1,1 @@
+"""The PostgreSQL core: observe (catalog to facts), plan (pure), guards (pure), apply."""

@@ -1,0 +1,170 @@
+"""Running a plan: in order, batch by batch, one transaction each where PostgreSQL allows it.
+
+Apply never plans. What fails is rolled back and reported with the purpose of the statement.
+"""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import psycopg
+from psycopg import pq, sql
+
+from dbtether.errors import Blocked, Retryable
+from dbtether.postgres.errors import ConnectError, classify, connect_failure
+from dbtether.postgres.pool import Connection, Pool
+from dbtether.postgres.statement import Batch, Statement, batches, commands
+
+audit = logging.getLogger("dbtether.audit")
+
+# Advisory locks are per database: those of the shared catalogs are all taken in the maintenance database.
+_LOCK_CLASS = 0x64627465
+_LOCK = sql.SQL("SELECT pg_catalog.pg_advisory_xact_lock({}, {})")
+_TRIES = 4
+# 01007 no privileges were granted, 01006 no privileges could be revoked: the command says GRANT, yet failed.
+_FAILING_WARNINGS = {"01006", "01007"}
+
+
+async def apply(
+    pool: Pool, maintenance_database: str, statements: Sequence[Statement], subject: str, shared_writer: asyncio.Lock
+) -> None:
+    """Run the statements; `subject` names the resource in the audit log.
+
+    `shared_writer` keeps this process to one writer of the shared catalogs: others would only wait for the
+    advisory lock on a connection each.
+
+    Raises Retryable or Blocked for the first that fails; its batch leaves nothing behind.
+    """
+    for batch in batches(statements):
+        database = batch.database or maintenance_database
+        if batch.transactional and not batch.database:
+            async with shared_writer:
+                await _run_with_retries(pool, database, batch, subject)
+        else:
+            await _run_with_retries(pool, database, batch, subject)
+
+
+async def _run_with_retries(pool: Pool, database: str, batch: Batch, subject: str) -> None:
+    for attempt in range(1, _TRIES + 1):
+        try:
+            await _run(pool, database, batch, subject)
+        except Retryable as error:
+            # Only a race on catalog rows is worth an immediate second try; the rest waits its back-off.
+            if error.reason != "Retrying" or attempt == _TRIES:
+                raise
+            await asyncio.sleep(0.02 * 2**attempt * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
+        else:
+            return
+
+
+async def _run(pool: Pool, database: str, batch: Batch, subject: str) -> None:
+    first = batch.statements[0]
+    try:
+        async with pool.connection(database) as connection:
+            if batch.transactional:
+                await _run_transaction(connection, batch, subject)
+            else:
+                await _run_alone(connection, batch, subject)
+    except ConnectError as error:
+        raise connect_failure(error, f"{_doing(first)} in database {database}") from None
+
+
+async def _run_transaction(connection: Connection, batch: Batch, subject: str) -> None:
+    warnings: list[psycopg.errors.Diagnostic] = []
+    connection.add_notice_handler(warnings.append)
+    started = time.perf_counter()
+    sent: list[_Sent] = []
+    try:
+        await _send(connection, batch, sent)
+        refused = next((w for w in warnings if w.sqlstate in _FAILING_WARNINGS), None)
+        if refused is not None:
+            raise _not_granted(refused, sent)
+        await connection.execute("COMMIT")
+    except psycopg.Error as error:
+        failed = next((one.item for one in sent if one.item and one.cursor.statusmessage is None), None)
+        raise classify(error, _doing(failed or batch.statements[0])) from None
+    finally:
+        connection.remove_notice_handler(warnings.append)
+        await _roll_back(connection)
+    _audit(batch, subject, time.perf_counter() - started)
+
+
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    item: Statement | None
+    cursor: psycopg.AsyncCursor[tuple[object, ...]]
+
+
+async def _send(connection: Connection, batch: Batch, sent: list[_Sent]) -> None:
+    """BEGIN, the lock and the statements in one round trip; COMMIT waits for the warnings."""
+    failure: psycopg.Error | None = None
+    try:
+        async with connection.pipeline() as pipeline:
+            try:
+                await connection.execute("BEGIN")
+                await connection.execute(_LOCK.format(_LOCK_CLASS, 2 if batch.database else 1))
+                for item, query in commands(batch):
+                    sent.append(_Sent(item, await connection.execute(query)))
+                await pipeline.sync()
+            except psycopg.Error as error:
+                failure = error
+    except psycopg.Error as error:
+        # What comes after the first error only says that the pipeline was aborted.
+        failure = failure or error
+    if failure is not None:
+        raise failure
+
+
+def _not_granted(warning: psycopg.errors.Diagnostic, sent: Sequence[_Sent]) -> Blocked:
+    purposes = "; ".join(dict.fromkeys(one.item.purpose for one in sent if one.item and _is_grant(one.item)))
+    return Blocked(
+        "MissingPrivileges",
+        f"The server answered {warning.message_primary!r} to: {purposes}; the admin lacks the grant option there",
+    )
+
+
+async def _run_alone(connection: Connection, batch: Batch, subject: str) -> None:
+    started = time.perf_counter()
+    item = batch.statements[0]
+    try:
+        for _, query in commands(batch):
+            await connection.execute(query)
+    except psycopg.Error as error:
+        # The session may still be in another role: it must not go back to the pool.
+        await connection.close()
+        raise classify(error, _doing(item)) from None
+    except BaseException:
+        await connection.close()
+        raise
+    _audit(batch, subject, time.perf_counter() - started)
+
+
+async def _roll_back(connection: Connection) -> None:
+    if connection.closed or connection.info.transaction_status == pq.TransactionStatus.IDLE:
+        return
+    try:
+        await connection.rollback()
+    except psycopg.Error:
+        await connection.close()
+
+
+def _audit(batch: Batch, subject: str, seconds: float) -> None:
+    for item in batch.statements:
+        audit.info(
+            "%s: %s",
+            subject,
+            item.purpose,
+            extra={"subject": subject, "database": batch.database, "duration_seconds": round(seconds, 4)},
+        )
+
+
+def _is_grant(item: Statement) -> bool:
+    return item.query.as_string(None).lstrip().upper().startswith(("GRANT", "REVOKE"))
+
+
+def _doing(item: Statement) -> str:
+    purpose = item.purpose
+    return purpose[:1].lower() + purpose[1:]

@@ -1,0 +1,1 @@
+"""Databases: their owner and group roles, creation, privileges inside, extensions, deletion."""

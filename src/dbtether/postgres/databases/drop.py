@@ -1,0 +1,114 @@
+"""The statements that drop a database with its groups and its owner role. Pure.
+
+Closed first, so that clients that reconnect don't win the race; then its sessions end; then a plain DROP,
+which ends autovacuum by itself (WITH (FORCE) is refused to a non-superuser while one is in there).
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from psycopg import sql
+
+from dbtether.api.names import Marker, parse_marker
+from dbtether.errors import Blocked
+from dbtether.postgres.databases.model import Database, Session
+from dbtether.postgres.databases.plan import acting_as
+from dbtether.postgres.guards import Verdict
+from dbtether.postgres.roles.drop import ended_sessions
+from dbtether.postgres.roles.model import Role, RoleNames
+from dbtether.postgres.roles.plan import administrator_of
+from dbtether.postgres.server.model import ServerFacts
+from dbtether.postgres.statement import Statement, statement
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedDatabaseDrop:
+    """Everything the drop of a database looks at."""
+
+    server: ServerFacts
+    database: Database | None
+    roles: Mapping[str, Role] = field(default_factory=dict)
+    """Its own roles, and the logins that are connected to it."""
+    sessions: tuple[Session, ...] = ()
+
+
+def plan_drop(name: str, marker: Marker, names: RoleNames, observed: ObservedDatabaseDrop) -> tuple[Statement, ...]:
+    """What to run so that the database and its roles are gone; empty when they are, or were never ours."""
+    owner = observed.roles.get(names.owner)
+    if owner is None or parse_marker(owner.comment) != marker:
+        return ()
+    statements: list[Statement] = []
+    if observed.database is not None and observed.database.owner == names.owner:
+        statements += _database(name, names, observed)
+    statements += _groups(names, observed)
+    if not administered_logins(owner, names):
+        statements.append(
+            statement(
+                f"Drop role {names.owner}, the owner of database {name}",
+                "",
+                "DROP ROLE {name}",
+                destructive=True,
+                name=sql.Identifier(names.owner),
+            )
+        )
+    return tuple(statements)
+
+
+def administered_logins(owner: Role, names: RoleNames) -> tuple[str, ...]:
+    """Logins that only the owner role can administer (16+, non-superuser): it stays as long as they do."""
+    return tuple(sorted({e.role for e in owner.memberships if e.admin_option and e.role not in names.groups.values()}))
+
+
+def _database(name: str, names: RoleNames, observed: ObservedDatabaseDrop) -> Iterator[Statement]:
+    server, database = observed.server, observed.database
+    assert database is not None
+    as_role = acting_as(server, names.owner)
+    if database.allows_connections and database.connection_limit != -2:
+        yield statement(
+            f"Let nobody connect to database {name} any more",
+            "",
+            "ALTER DATABASE {name} WITH ALLOW_CONNECTIONS false",
+            as_role=as_role,
+            name=sql.Identifier(name),
+        )
+    for session in observed.sessions:
+        role = observed.roles.get(session.user or "")
+        if role is not None:
+            yield from ended_sessions(server, role, administrator_of(role, (), server), name)
+    yield statement(
+        f"Drop database {name} with everything in it",
+        "",
+        "DROP DATABASE {name}",
+        as_role=as_role,
+        transactional=False,
+        destructive=True,
+        name=sql.Identifier(name),
+    )
+
+
+def _groups(names: RoleNames, observed: ObservedDatabaseDrop) -> Iterator[Statement]:
+    for group in names.groups.values():
+        if group in observed.roles:
+            yield statement(
+                f"Drop group role {group}",
+                "",
+                "DROP ROLE {name}",
+                as_role=acting_as(observed.server, names.owner),
+                destructive=True,
+                name=sql.Identifier(group),
+            )
+
+
+def foreign_session(name: str, observed: ObservedDatabaseDrop) -> Verdict:
+    """A superuser's session can be ended by a superuser only."""
+    if observed.server.is_superuser:
+        return None
+    for session in observed.sessions:
+        role = observed.roles.get(session.user or "")
+        if role is not None and role.is_superuser:
+            return Blocked(
+                "DatabaseInUse",
+                f"Superuser {role.name} is connected to database {name}, and only a superuser can end that: "
+                f"close the session",
+            )
+    return None

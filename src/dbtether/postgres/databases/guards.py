@@ -1,0 +1,258 @@
+"""What stops a database's plan: not ours, not possible on this server, or only a person may decide."""
+
+from collections.abc import Callable
+
+from psycopg import sql
+
+from dbtether.api.names import parse_marker
+from dbtether.errors import Blocked
+from dbtether.postgres.databases.model import DesiredDatabase, ObservedDatabase
+from dbtether.postgres.databases.plan import is_unfinished
+from dbtether.postgres.guards import Verdict
+
+Guard = Callable[[DesiredDatabase, ObservedDatabase], Verdict]
+
+
+def quoted(name: str) -> str:
+    """A name as it stands in a statement that a DBA is asked to run."""
+    return sql.Identifier(name).as_string(None)
+
+
+def server_is_read_only(_: DesiredDatabase, observed: ObservedDatabase) -> Verdict:
+    """A standby takes no changes; a failover promotes it."""
+    if not observed.server.is_in_recovery:
+        return None
+    return Blocked("ServerReadOnly", "The server is a standby (in recovery): point spec.endpoint at the primary")
+
+
+def owner_role_not_ours(desired: DesiredDatabase, observed: ObservedDatabase) -> Verdict:
+    """The trusted marker is the owner role's comment: its members cannot change it."""
+    role = observed.roles.get(desired.roles.owner)
+    if role is None or parse_marker(role.comment) == desired.marker:
+        return None
+    return Blocked(
+        "DatabaseNotOurs",
+        f"Role {role.name} exists and is marked {_owner_text(role.comment)}, so database {desired.name} belongs "
+        f"to another resource: choose another spec.databaseName, or delete that resource first",
+    )
+
+
+def database_not_ours(desired: DesiredDatabase, observed: ObservedDatabase) -> Verdict:
+    """A database that exists and is not owned by our marked owner role is somebody else's."""
+    database = observed.database
+    if database is None:
+        return None
+    owner = observed.roles.get(desired.roles.owner)
+    if owner is not None and database.owner == owner.name:
+        return None
+    return Blocked(
+        "DatabaseNotOurs",
+        f"Database {desired.name} exists already (owner {database.owner}) and was not made for this resource: "
+        f"nothing was changed; choose another spec.databaseName",
+    )
+
+
+def group_role_not_ours(desired: DesiredDatabase, observed: ObservedDatabase) -> Verdict:
+    """Owner and groups are made in one transaction: a group without its owner role is foreign."""
+    if desired.roles.owner in observed.roles:
+        return None
+    found = [name for name in desired.roles.groups.values() if name in observed.roles]
+    if not found:
+        return None
+    return Blocked(
+        "RoleNotOurs",
+        f"Role {found[0]} exists, but was not made by this installation: somebody could be in it already; "
+        f"drop or rename it ({_drop(found)})",
+    )
+
+
+def database_is_invalid(desired: DesiredDatabase, observed: ObservedDatabase) -> Verdict:
+    """datconnlimit -2: DROP DATABASE was interrupted, the data is partly gone."""
+    if observed.database is None or observed.database.connection_limit != -2:
+        return None
+    return Blocked(
+        "DatabaseInvalid",
+        f"A DROP of database {desired.name} was interrupted and it cannot be used any more: "
+        f"run DROP DATABASE {quoted(desired.name)}; it is then created anew",
+    )
+
+
+def database_is_closed(desired: DesiredDatabase, observed: ObservedDatabase) -> Verdict:
+    """A person closed it (or a restore holds it): opening it is not ours to decide."""
+    database = observed.database
+    if database is None or database.allows_connections or is_unfinished(desired, database):
+        return None
+    return Blocked(
+        "DatabaseClosed",
+        f"Database {desired.name} does not allow connections: when that is no longer wanted, "
+        f"run ALTER DATABASE {quoted(desired.name)} WITH ALLOW_CONNECTIONS true",
+    )
+
+
+def admin_lacks_createrole(desired: DesiredDatabase, observed: ObservedDatabase) -> Verdict:
+    """Needed for the owner and group roles."""
+    server = observed.server
+    if server.is_superuser or server.can_create_roles:
+        return None
+    return Blocked(
+        "MissingPrivileges",
+        f"The admin cannot create the roles of database {desired.name}: "
+        f"a DBA must run ALTER ROLE {quoted(server.admin)} CREATEROLE",
+    )
+
+
+def admin_lacks_createdb(desired: DesiredDatabase, observed: ObservedDatabase) -> Verdict:
+    """Needed only while the database is not there."""
+    server = observed.server
+    if observed.database is not None or server.is_superuser or server.can_create_databases:
+        return None
+    return Blocked(
+        "MissingPrivileges",
+        f"The admin cannot create database {desired.name}: a DBA must run ALTER ROLE {quoted(server.admin)} CREATEDB",
+    )
+
+
+def admin_lacks_membership(desired: DesiredDatabase, observed: ObservedDatabase) -> Verdict:
+    """On 16+ a new admin login has no rights on the roles that an earlier one made."""
+    server, owner = observed.server, observed.roles.get(desired.roles.owner)
+    if owner is None or not server.acts_as_owner:
+        return None
+    edges = [edge for edge in owner.members if edge.member == server.admin]
+    if any(edge.admin_option or edge.set_option for edge in edges):
+        return None
+    return Blocked(
+        "MissingPrivileges",
+        f"The admin {server.admin} has no rights on role {owner.name}: a DBA must run "
+        f"GRANT {quoted(owner.name)} TO {quoted(server.admin)} WITH ADMIN TRUE, INHERIT FALSE, SET TRUE",
+    )
+
+
+def owner_lacks_group(desired: DesiredDatabase, observed: ObservedDatabase) -> Verdict:
+    """On 16+ the owner role rules the groups it created; those a superuser made need a grant."""
+    if not observed.server.acts_as_owner:
+        return None
+    for name in desired.roles.groups.values():
+        role = observed.roles.get(name)
+        if role is None or any(e.member == desired.roles.owner and e.admin_option for e in role.members):
+            continue
+        return Blocked(
+            "MissingPrivileges",
+            f"Role {desired.roles.owner} has no rights on group {name}: a DBA must run "
+            f"GRANT {quoted(name)} TO {quoted(desired.roles.owner)} WITH ADMIN TRUE",
+        )
+    return None
+
+
+def property_cannot_change(desired: DesiredDatabase, observed: ObservedDatabase) -> Verdict:
+    """Encoding and locale are fixed at creation (PostgreSQL documentation, section 24.1 and 24.3)."""
+    database = observed.database
+    if database is None:
+        return None
+    pairs = (
+        ("encoding", desired.encoding, database.encoding),
+        ("lcCollate", desired.lc_collate, database.lc_collate),
+        ("lcCtype", desired.lc_ctype, database.lc_ctype),
+        ("localeProvider", desired.locale_provider, database.locale_provider),
+        ("icuLocale", desired.icu_locale, database.icu_locale),
+    )
+    for field, wanted, has in pairs:
+        if wanted is not None and wanted != has:
+            return Blocked(
+                "ImmutableDatabaseProperty",
+                f"spec.{field}: database {desired.name} has {has}, and PostgreSQL cannot change it to {wanted}: "
+                f"restore the value, or move the data to a new database",
+            )
+    return None
+
+
+def extension_not_available(desired: DesiredDatabase, observed: ObservedDatabase) -> Verdict:
+    """The server has no files for it: only whoever runs the server can install them."""
+    if observed.inside is None:
+        return None
+    known = {e.name for e in observed.inside.extensions} | {e.name for e in observed.inside.available}
+    missing = [extension.name for extension in desired.extensions if extension.name not in known]
+    if not missing:
+        return None
+    return Blocked(
+        "ExtensionNotAvailable",
+        f"Extension {', '.join(missing)} is not available on this server: take it out of spec.extensions, "
+        f"or have its package installed on the server",
+    )
+
+
+def extension_not_allowed(desired: DesiredDatabase, observed: ObservedDatabase) -> Verdict:
+    """An untrusted extension runs with a superuser's power: the platform must have allowed it."""
+    if observed.inside is None:
+        return None
+    for extension in desired.extensions:
+        found = next((e for e in observed.inside.available if e.name == extension.name), None)
+        if found is None or found.trusted or extension.name in desired.allowed_extensions:
+            continue
+        return Blocked(
+            "ExtensionNotAllowed",
+            f"Extension {extension.name} is not a trusted one (it runs with the admin's power): "
+            f"ask for it in the DBCluster's spec.allowedExtensions",
+        )
+    return None
+
+
+def untrusted_needs_superuser(desired: DesiredDatabase, observed: ObservedDatabase) -> Verdict:
+    """Allowed, but the admin is no superuser: a DBA installs it (managed servers have their own lists)."""
+    if observed.inside is None or observed.server.is_superuser:
+        return None
+    wanted = {extension.name for extension in desired.extensions}
+    installed = {extension.name for extension in observed.inside.extensions}
+    for found in observed.inside.available:
+        if found.name in wanted - installed and not found.trusted and not _may_try(desired, found.name):
+            return Blocked(
+                "MissingPrivileges",
+                f"Extension {found.name} needs a superuser: a DBA must run, in database {desired.name}, "
+                f"CREATE EXTENSION {quoted(found.name)}",
+            )
+    return None
+
+
+def _may_try(desired: DesiredDatabase, name: str) -> bool:
+    # RDS, Cloud SQL and Azure let their admins create listed extensions that PostgreSQL does not trust.
+    return name in desired.allowed_extensions
+
+
+def schema_owner_missing(desired: DesiredDatabase, observed: ObservedDatabase) -> Verdict:
+    """A schema's owner must exist before the schema."""
+    for schema in desired.schemas:
+        if schema.owner and schema.owner not in observed.roles and schema.owner not in desired.roles.all:
+            return Blocked(
+                "RoleNotFound",
+                f"spec.schemas: role {schema.owner}, the owner of schema {schema.name}, does not exist",
+            )
+    return None
+
+
+GUARDS: tuple[Guard, ...] = (
+    server_is_read_only,
+    owner_role_not_ours,
+    database_not_ours,
+    group_role_not_ours,
+    database_is_invalid,
+    database_is_closed,
+    admin_lacks_createrole,
+    admin_lacks_createdb,
+    admin_lacks_membership,
+    owner_lacks_group,
+    property_cannot_change,
+    extension_not_available,
+    extension_not_allowed,
+    untrusted_needs_superuser,
+    schema_owner_missing,
+)
+
+
+def _owner_text(comment: str | None) -> str:
+    found = parse_marker(comment)
+    if found is None:
+        return "by nobody"
+    return "for another resource" if found.installation else "by an older installation"
+
+
+def _drop(names: list[str]) -> str:
+    return f"DROP ROLE {', '.join(quoted(name) for name in names)}"

@@ -1,0 +1,153 @@
+"""Databases as observed in the catalogs, and as desired."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from dbtether.api.names import Marker
+from dbtether.postgres.grants.acl import Acl, AclItem
+from dbtether.postgres.grants.model import DefaultAcl, RelationGroup, Schema
+from dbtether.postgres.roles.model import Role, RoleNames
+from dbtether.postgres.server.model import ServerFacts
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """A row of pg_database; `comment` and `settings` beside it."""
+
+    name: str
+    oid: int
+    owner: str
+    encoding: str
+    lc_collate: str
+    lc_ctype: str
+    locale_provider: str
+    """`libc`, `icu` or `builtin`."""
+    icu_locale: str | None
+    is_template: bool
+    allows_connections: bool
+    connection_limit: int
+    """-2 marks a database whose DROP was interrupted: only another DROP works on it."""
+    acl: Acl
+    comment: str | None
+    settings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Extension:
+    """An installed extension."""
+
+    name: str
+    version: str
+    schema: str
+    owner: str
+
+
+@dataclass(frozen=True, slots=True)
+class AvailableExtension:
+    """An extension that the server could install."""
+
+    name: str
+    default_version: str
+    trusted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Inside:
+    """What a connection to the database shows."""
+
+    schemas: tuple[Schema, ...] = ()
+    relations: tuple[RelationGroup, ...] = ()
+    default_acls: tuple[DefaultAcl, ...] = ()
+    extensions: tuple[Extension, ...] = ()
+    available: tuple[AvailableExtension, ...] = ()
+    """Those of the wanted extensions that are not installed but could be."""
+
+
+@dataclass(frozen=True, slots=True)
+class DesiredExtension:
+    """An extension to be installed; without a version the server's default at installation."""
+
+    name: str
+    version: str | None = None
+    schema: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DesiredSchema:
+    """A schema to be there; owned by the admins' group unless told otherwise."""
+
+    name: str
+    owner: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DesiredDatabase:
+    """A Database resource's database as it should be."""
+
+    name: str
+    marker: Marker
+    roles: RoleNames
+    extensions: tuple[DesiredExtension, ...] = ()
+    drop_extensions: bool = False
+    previous_extensions: tuple[str, ...] = ()
+    """Those this resource installed before: only these may ever be dropped."""
+    allowed_extensions: frozenset[str] = frozenset()
+    schemas: tuple[DesiredSchema, ...] = ()
+    template: str = "template0"
+    encoding: str | None = None
+    lc_collate: str | None = None
+    lc_ctype: str | None = None
+    locale_provider: str | None = None
+    icu_locale: str | None = None
+    connection_limit: int = -1
+    settings: tuple[tuple[str, str], ...] = ()
+    previous_settings: frozenset[str] = frozenset()
+    """Settings this resource set before: only these are reset when they are wanted no more."""
+    revoke_public_connect: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedDatabase:
+    """Everything a plan for one database looks at."""
+
+    server: ServerFacts
+    database: Database | None
+    roles: Mapping[str, Role] = field(default_factory=dict)
+    """Those of the database's own roles that exist, and the admin's."""
+    inside: Inside | None = None
+    """None when the database is not there, or cannot be connected to."""
+
+    def owner_role(self, names: RoleNames) -> Role | None:
+        """The database's owner role, if it exists."""
+        return self.roles.get(names.owner)
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """Sessions of one login in a database; `user` is None for the server's own workers."""
+
+    user: str | None
+    count: int
+
+
+def new_database_acl(owner: str) -> Acl:
+    """The privileges of a database right after CREATE DATABASE (PostgreSQL documentation, section 5.8)."""
+    everything = ("CONNECT", "CREATE", "TEMPORARY")
+    return (
+        *(AclItem("", privilege, False, owner) for privilege in ("CONNECT", "TEMPORARY")),
+        *(AclItem(owner, privilege, False, owner) for privilege in everything),
+    )
+
+
+def new_inside(server: ServerFacts, available: tuple[AvailableExtension, ...]) -> Inside:
+    """What is in a database made from template0: the schema `public` and nothing else.
+
+    Its owner is pg_database_owner since PostgreSQL 15, and PUBLIC may not create in it any more.
+    """
+    owner = "pg_database_owner" if server.major >= 15 else "postgres"
+    public = ("USAGE",) if server.major >= 15 else ("CREATE", "USAGE")
+    acl = (
+        *(AclItem("", privilege, False, owner) for privilege in public),
+        *(AclItem(owner, privilege, False, owner) for privilege in ("CREATE", "USAGE")),
+    )
+    return Inside(schemas=(Schema("public", owner, acl),), available=available)

@@ -1,0 +1,384 @@
+"""The statements that make a database as desired. Pure: no clock, no connection, no randomness.
+
+The order of a new one: owner and groups in one transaction; the database, closed to connections; its
+privileges, then open; what is inside. Stopped anywhere, the next observation plans the rest.
+"""
+
+from collections.abc import Iterator, Mapping
+
+from psycopg import sql
+
+from dbtether.api.names import Group, marker_in, with_marker
+from dbtether.postgres.databases.model import (
+    Database,
+    DesiredDatabase,
+    Inside,
+    ObservedDatabase,
+    new_database_acl,
+)
+from dbtether.postgres.grants.acl import PUBLIC
+from dbtether.postgres.grants.model import ObjectKind, Schema, group_privileges
+from dbtether.postgres.grants.plan import default_grants, object_grants
+from dbtether.postgres.roles.model import Role, RoleNames
+from dbtether.postgres.server.model import ServerFacts
+from dbtether.postgres.settings import setting_changes, setting_statement
+from dbtether.postgres.statement import Statement, statement
+
+_DEFAULT_KINDS = (ObjectKind.TABLE, ObjectKind.SEQUENCE, ObjectKind.SCHEMA, ObjectKind.LARGE_OBJECT)
+
+
+def plan(desired: DesiredDatabase, observed: ObservedDatabase) -> tuple[Statement, ...]:
+    """What to run so that the database is as desired; empty when it is."""
+    inside = observed.inside
+    statements = [*_roles(desired, observed), *_database(desired, observed)]
+    if inside is not None:
+        statements += _inside(desired, observed, inside)
+    return tuple(statements)
+
+
+def acting_as(server: ServerFacts, role: str) -> str | None:
+    """The role a statement runs as when the owner's (or a group's) rights are needed."""
+    return role if server.acts_as_owner else None
+
+
+def _roles(desired: DesiredDatabase, observed: ObservedDatabase) -> Iterator[Statement]:
+    names, server = desired.roles, observed.server
+    owner = observed.roles.get(names.owner)
+    if owner is None:
+        yield from _create_owner(desired, server)
+    elif server.acts_as_owner and not owner.can_create_roles:
+        yield statement(
+            f"Let role {names.owner} create the roles of database {desired.name}",
+            "",
+            "ALTER ROLE {owner} CREATEROLE",
+            owner=sql.Identifier(names.owner),
+        )
+    if not server.is_superuser and not _admin_can_act(server, owner):
+        yield _join(server, names.owner, server.admin, as_role=None)
+    for group, name in names.groups.items():
+        if name not in observed.roles:
+            yield statement(
+                f"Create group role {name} ({group.value} on database {desired.name})",
+                "",
+                "CREATE ROLE {name} NOLOGIN",
+                as_role=acting_as(server, names.owner),
+                name=sql.Identifier(name),
+            )
+    yield from _join_admins_group(names, observed)
+
+
+def _create_owner(desired: DesiredDatabase, server: ServerFacts) -> Iterator[Statement]:
+    owner = desired.roles.owner
+    options = sql.SQL(" CREATEROLE") if server.acts_as_owner else sql.SQL("")
+    yield statement(
+        f"Create role {owner}, the owner of database {desired.name} that nobody joins",
+        "",
+        "CREATE ROLE {owner} NOLOGIN{options}",
+        owner=sql.Identifier(owner),
+        options=options,
+    )
+    yield statement(
+        f"Mark role {owner} as belonging to {desired.marker}",
+        "",
+        "COMMENT ON ROLE {owner} IS {marker}",
+        owner=sql.Identifier(owner),
+        marker=sql.Literal(str(desired.marker)),
+    )
+
+
+def _admin_can_act(server: ServerFacts, role: Role | None) -> bool:
+    """Whether the admin's own membership in the role lets it act for it."""
+    return role is not None and any(
+        edge.member == server.admin and (edge.set_option or not server.memberships_have_options)
+        for edge in role.members
+    )
+
+
+def _join_admins_group(names: RoleNames, observed: ObservedDatabase) -> Iterator[Statement]:
+    """A non-superuser needs the admins' group to set its default privileges and to hand objects to it."""
+    server = observed.server
+    if server.is_superuser:
+        return
+    group = names.groups[Group.ADMIN]
+    member = names.owner if server.acts_as_owner else server.admin
+    role = observed.roles.get(group)
+    if role is None or not any(edge.member == member and edge.set_option for edge in role.members):
+        yield _join(server, group, member, as_role=acting_as(server, names.owner))
+
+
+def _join(server: ServerFacts, role: str, member: str, *, as_role: str | None) -> Statement:
+    options = sql.SQL(" WITH INHERIT FALSE, SET TRUE") if server.memberships_have_options else sql.SQL("")
+    return statement(
+        f"Let {member} act as {role}",
+        "",
+        "GRANT {role} TO {member}{options}",
+        as_role=as_role,
+        role=sql.Identifier(role),
+        member=sql.Identifier(member),
+        options=options,
+    )
+
+
+def _database(desired: DesiredDatabase, observed: ObservedDatabase) -> Iterator[Statement]:
+    database, owner = observed.database, desired.roles.owner
+    if database is None:
+        yield _create_database(desired)
+    as_role = acting_as(observed.server, owner)
+    acl = new_database_acl(owner) if database is None else database.acl
+    yield from object_grants(
+        ObjectKind.DATABASE,
+        desired.name,
+        [(desired.name,)],
+        _database_privileges(desired, observed.server),
+        acl,
+        owner,
+        as_role=as_role,
+        run_in="",
+    )
+    yield from _properties(desired, database, as_role)
+    if database is None or (not database.allows_connections and is_unfinished(desired, database)):
+        yield statement(
+            f"Open database {desired.name} for connections",
+            "",
+            "ALTER DATABASE {name} WITH ALLOW_CONNECTIONS true",
+            as_role=as_role,
+            name=sql.Identifier(desired.name),
+        )
+
+
+def is_unfinished(desired: DesiredDatabase, database: Database) -> bool:
+    """Whether this is a creation that was interrupted: closed since CREATE DATABASE, PUBLIC not yet out.
+
+    A database that a person closed has its groups' privileges, or its old comment.
+    """
+    return marker_in(database.comment) != desired.marker
+
+
+def _create_database(desired: DesiredDatabase) -> Statement:
+    options: list[sql.Composable] = []
+    if desired.encoding:
+        options.append(sql.SQL(" ENCODING {}").format(sql.Literal(desired.encoding)))
+    if desired.locale_provider:
+        options.append(sql.SQL(" LOCALE_PROVIDER {}").format(sql.Identifier(desired.locale_provider)))
+    if desired.icu_locale:
+        options.append(sql.SQL(" ICU_LOCALE {}").format(sql.Literal(desired.icu_locale)))
+    if desired.lc_collate:
+        options.append(sql.SQL(" LC_COLLATE {}").format(sql.Literal(desired.lc_collate)))
+    if desired.lc_ctype:
+        options.append(sql.SQL(" LC_CTYPE {}").format(sql.Literal(desired.lc_ctype)))
+    return statement(
+        f"Create database {desired.name}, closed until its privileges are set",
+        "",
+        "CREATE DATABASE {name} WITH OWNER {owner} TEMPLATE {source} ALLOW_CONNECTIONS false{options}",
+        transactional=False,
+        name=sql.Identifier(desired.name),
+        owner=sql.Identifier(desired.roles.owner),
+        source=sql.Identifier(desired.template),
+        options=sql.Composed(options),
+    )
+
+
+def _database_privileges(desired: DesiredDatabase, server: ServerFacts) -> dict[str, frozenset[str]]:
+    wanted = {
+        name: group_privileges(ObjectKind.DATABASE, group, server.major) for group, name in desired.roles.groups.items()
+    }
+    if desired.revoke_public_connect:
+        wanted[PUBLIC] = frozenset()
+    if server.acts_as_owner:
+        # SET without INHERIT does not open the door at login: the admin needs CONNECT of its own.
+        wanted[server.admin] = frozenset({"CONNECT"})
+    return wanted
+
+
+def _properties(desired: DesiredDatabase, database: Database | None, as_role: str | None) -> Iterator[Statement]:
+    name = sql.Identifier(desired.name)
+    limit = -1 if database is None else database.connection_limit
+    if limit != desired.connection_limit:
+        yield statement(
+            f"Set the connection limit of database {desired.name} to {desired.connection_limit}",
+            "",
+            "ALTER DATABASE {name} WITH CONNECTION LIMIT {limit}",
+            as_role=as_role,
+            name=name,
+            limit=sql.Literal(desired.connection_limit),
+        )
+    settings = () if database is None else database.settings
+    for change in setting_changes(desired.settings, settings, ours=desired.previous_settings):
+        yield setting_statement(
+            change,
+            sql.SQL("ALTER DATABASE {}").format(name),
+            f"database {desired.name}",
+            as_role=as_role,
+        )
+    comment = None if database is None else database.comment
+    if (wanted := with_marker(comment, desired.marker)) != comment:
+        yield statement(
+            f"Say in the comment of database {desired.name} who manages it",
+            "",
+            "COMMENT ON DATABASE {name} IS {comment}",
+            as_role=as_role,
+            name=name,
+            comment=sql.Literal(wanted),
+        )
+
+
+def _inside(desired: DesiredDatabase, observed: ObservedDatabase, inside: Inside) -> Iterator[Statement]:
+    yield from _schemas(desired, observed.server, inside)
+    yield from _schema_privileges(desired, observed.server, inside)
+    yield from _default_privileges(desired, observed, inside)
+    yield from _relation_privileges(desired, observed.server, inside)
+    yield from _extensions(desired, observed.server, inside)
+
+
+def _schemas(desired: DesiredDatabase, server: ServerFacts, inside: Inside) -> Iterator[Statement]:
+    existing = {schema.name for schema in inside.schemas}
+    for schema in desired.schemas:
+        if schema.name not in existing:
+            owner = schema.owner or desired.roles.groups[Group.ADMIN]
+            yield statement(
+                f"Create schema {schema.name} in database {desired.name}",
+                desired.name,
+                "CREATE SCHEMA {name} AUTHORIZATION {owner}",
+                as_role=acting_as(server, desired.roles.owner),
+                name=sql.Identifier(schema.name),
+                owner=sql.Identifier(owner),
+            )
+
+
+def manageable_owners(desired: DesiredDatabase, server: ServerFacts) -> dict[str, str | None]:
+    """The owners whose objects the admin can grant on, each with the role to act as.
+
+    A superuser can for every owner; those are not in the table.
+    """
+    owner, admins = desired.roles.owner, desired.roles.groups[Group.ADMIN]
+    table: dict[str, str | None] = {owner: acting_as(server, owner), admins: acting_as(server, admins)}
+    if server.major >= 15:
+        table["pg_database_owner"] = acting_as(server, owner)
+    return table
+
+
+def _schema_privileges(desired: DesiredDatabase, server: ServerFacts, inside: Inside) -> Iterator[Statement]:
+    owners = manageable_owners(desired, server)
+    present = list(inside.schemas)
+    names = {schema.name for schema in present}
+    admins = desired.roles.groups[Group.ADMIN]
+    present += [Schema(new.name, new.owner or admins, ()) for new in desired.schemas if new.name not in names]
+    for schema in present:
+        if schema.owner not in owners and not server.is_superuser:
+            continue
+        wanted = _for_groups(desired.roles, ObjectKind.SCHEMA, server.major, without=schema.owner)
+        if schema.name == "public":
+            public = frozenset({item.privilege for item in schema.acl if item.grantee == PUBLIC})
+            wanted[PUBLIC] = public - {"CREATE"}
+        yield from object_grants(
+            ObjectKind.SCHEMA,
+            desired.name,
+            [(schema.name,)],
+            wanted,
+            schema.acl,
+            schema.owner,
+            as_role=owners.get(schema.owner),
+        )
+
+
+def creators(desired: DesiredDatabase, server: ServerFacts) -> tuple[str, ...]:
+    """The roles whose future objects the groups shall see: the admins' group, and a superuser admin."""
+    admins = desired.roles.groups[Group.ADMIN]
+    return (admins, server.admin) if server.is_superuser else (admins,)
+
+
+def _default_privileges(desired: DesiredDatabase, observed: ObservedDatabase, inside: Inside) -> Iterator[Statement]:
+    server = observed.server
+    for creator in creators(desired, server):
+        for kind in _DEFAULT_KINDS:
+            if kind is ObjectKind.LARGE_OBJECT and server.major < 18:
+                continue
+            acl = next((d.acl for d in inside.default_acls if (d.creator, d.kind) == (creator, kind)), ())
+            yield from default_grants(
+                kind,
+                desired.name,
+                creator,
+                _for_groups(desired.roles, kind, server.major, without=creator),
+                acl,
+                as_role=acting_as(server, creator),
+            )
+
+
+def _relation_privileges(desired: DesiredDatabase, server: ServerFacts, inside: Inside) -> Iterator[Statement]:
+    owners = manageable_owners(desired, server)
+    for group in inside.relations:
+        if group.owner in owners or server.is_superuser:
+            yield from object_grants(
+                group.kind,
+                desired.name,
+                [(group.schema, name) for name in group.names],
+                _for_groups(desired.roles, group.kind, server.major, without=group.owner),
+                group.acl,
+                group.owner,
+                as_role=owners.get(group.owner),
+            )
+
+
+def _for_groups(names: RoleNames, kind: ObjectKind, major: int, *, without: str) -> dict[str, frozenset[str]]:
+    """What each group should have; an owner has everything already and is left out."""
+    return {name: group_privileges(kind, group, major) for group, name in names.groups.items() if name != without}
+
+
+def _extensions(desired: DesiredDatabase, server: ServerFacts, inside: Inside) -> Iterator[Statement]:
+    installed = {extension.name: extension for extension in inside.extensions}
+    as_role = acting_as(server, desired.roles.owner)
+    for extension in desired.extensions:
+        found = installed.get(extension.name)
+        name = sql.Identifier(extension.name)
+        if found is None:
+            yield statement(
+                f"Install extension {extension.name} in database {desired.name}",
+                desired.name,
+                "CREATE EXTENSION {name}{schema}{version}",
+                as_role=as_role,
+                name=name,
+                schema=_clause(sql.SQL(" SCHEMA {}"), extension.schema),
+                version=_clause(sql.SQL(" VERSION {}"), extension.version),
+            )
+            continue
+        if extension.version and found.version != extension.version:
+            yield statement(
+                f"Update extension {extension.name} from {found.version} to {extension.version}",
+                desired.name,
+                "ALTER EXTENSION {name} UPDATE TO {version}",
+                as_role=as_role,
+                name=name,
+                version=sql.Identifier(extension.version),
+            )
+        if extension.schema and found.schema != extension.schema:
+            yield statement(
+                f"Move extension {extension.name} from schema {found.schema} to {extension.schema}",
+                desired.name,
+                "ALTER EXTENSION {name} SET SCHEMA {schema}",
+                as_role=as_role,
+                name=name,
+                schema=sql.Identifier(extension.schema),
+            )
+    yield from _dropped_extensions(desired, installed, as_role)
+
+
+def _dropped_extensions(
+    desired: DesiredDatabase, installed: Mapping[str, object], as_role: str | None
+) -> Iterator[Statement]:
+    """Only what this resource once listed, only when told to, and never CASCADE."""
+    if not desired.drop_extensions:
+        return
+    wanted = {extension.name for extension in desired.extensions}
+    for name in sorted(set(desired.previous_extensions) & set(installed) - wanted):
+        yield statement(
+            f"Drop extension {name} from database {desired.name}",
+            desired.name,
+            "DROP EXTENSION {name}",
+            as_role=as_role,
+            destructive=True,
+            name=sql.Identifier(name),
+        )
+
+
+def _clause(template: sql.SQL, value: str | None) -> sql.Composable:
+    return sql.SQL("") if value is None else template.format(sql.Identifier(value))

@@ -1,0 +1,1 @@
+"""Privileges: access control lists as observed, what the groups should have, and the difference."""

@@ -1,0 +1,22 @@
+"""Guards: small pure rules over what is desired, observed and planned, each named for the bad state it finds.
+
+A list of guards is tried in its order; the first that answers blocks. Later ones may rely on earlier ones
+having passed.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+from dbtether.errors import Blocked
+
+Desired = TypeVar("Desired")
+Observed = TypeVar("Observed")
+
+Verdict = Blocked | None
+
+
+def first_blocked(
+    guards: Iterable[Callable[[Desired, Observed], Verdict]], desired: Desired, observed: Observed
+) -> Verdict:
+    """The answer of the first guard that blocks, or None."""
+    return next((found for guard in guards if (found := guard(desired, observed)) is not None), None)

@@ -1,0 +1,104 @@
+"""What stops a login's plan: a role that is not ours, or one the admin has no power over."""
+
+from collections.abc import Callable
+
+from psycopg import sql
+
+from dbtether.api.names import Group, parse_marker
+from dbtether.errors import Blocked
+from dbtether.postgres.guards import Verdict
+from dbtether.postgres.roles.model import DesiredLogin, ObservedLogin, role_names
+
+Guard = Callable[[DesiredLogin, ObservedLogin], Verdict]
+
+
+def _quoted(name: str) -> str:
+    return sql.Identifier(name).as_string(None)
+
+
+def server_is_read_only(_: DesiredLogin, observed: ObservedLogin) -> Verdict:
+    """A standby takes no changes; a failover promotes it."""
+    if not observed.server.is_in_recovery:
+        return None
+    return Blocked("ServerReadOnly", "The server is a standby (in recovery): point spec.endpoint at the primary")
+
+
+def role_not_ours(desired: DesiredLogin, observed: ObservedLogin) -> Verdict:
+    """An existing role without this resource's marker is never touched: it may be another tenant's."""
+    role = observed.role
+    if role is None or parse_marker(role.comment) == desired.marker:
+        return None
+    return Blocked(
+        "RoleNotOurs",
+        f"Role {role.name} exists already and was not made for this resource: nothing was changed; "
+        f"choose another spec.username",
+    )
+
+
+def role_is_too_powerful(desired: DesiredLogin, observed: ObservedLogin) -> Verdict:
+    """Attributes that only a superuser may take away again."""
+    role = observed.role
+    if role is None or observed.server.is_superuser:
+        return None
+    flags = (
+        ("NOSUPERUSER", role.is_superuser),
+        ("NOREPLICATION", role.can_replicate),
+        ("NOBYPASSRLS", role.bypasses_rls),
+    )
+    wrong = [flag for flag, is_set in flags if is_set]
+    if not wrong:
+        return None
+    return Blocked(
+        "MissingPrivileges",
+        f"Somebody gave role {role.name} rights that no tenant may have: a superuser must run "
+        f"ALTER ROLE {_quoted(role.name)} {' '.join(wrong)}",
+    )
+
+
+def admin_lacks_createrole(desired: DesiredLogin, observed: ObservedLogin) -> Verdict:
+    """Without it there are no logins."""
+    server = observed.server
+    if server.is_superuser or server.can_create_roles:
+        return None
+    return Blocked(
+        "MissingPrivileges",
+        f"The admin cannot create login {desired.name}: a DBA must run ALTER ROLE {_quoted(server.admin)} CREATEROLE",
+    )
+
+
+def admin_lacks_login(desired: DesiredLogin, observed: ObservedLogin) -> Verdict:
+    """On 16+ ADMIN on the login is needed: by the admin itself or by an owner role it can act as."""
+    role, server = observed.role, observed.server
+    if role is None or not server.acts_as_owner:
+        return None
+    if any(edge.admin_option for edge in role.members):
+        return None
+    owner = role_names(desired.access[0].database).owner if desired.access else server.admin
+    return Blocked(
+        "MissingPrivileges",
+        f"The admin has no rights on role {role.name}: a DBA must run "
+        f"GRANT {_quoted(role.name)} TO {_quoted(owner)} WITH ADMIN TRUE",
+    )
+
+
+def group_is_missing(desired: DesiredLogin, observed: ObservedLogin) -> Verdict:
+    """The Database's own reconcile makes the groups; until it has, there is nothing to grant."""
+    for item in desired.access:
+        names = role_names(item.database)
+        needed = {names.owner, names.groups[item.group], names.groups[Group.READONLY]}
+        if missing := sorted(needed - set(observed.roles)):
+            return Blocked(
+                "DatabaseNotReady",
+                f"Database {item.database} has lost its role {missing[0]}: it is made again by its Database resource",
+            )
+    return None
+
+
+GUARDS: tuple[Guard, ...] = (
+    server_is_read_only,
+    role_not_ours,
+    role_is_too_powerful,
+    admin_lacks_createrole,
+    admin_lacks_login,
+    group_is_missing,
+)

@@ -1,0 +1,134 @@
+"""Roles as observed in the catalog, and logins as desired."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from dbtether.api.names import Group, Marker, group_roles
+from dbtether.postgres.grants.acl import Acl
+from dbtether.postgres.server.model import ServerFacts
+
+
+@dataclass(frozen=True, slots=True)
+class RoleNames:
+    """The names of a database's own roles; `groups` has no owner in it."""
+
+    owner: str
+    groups: Mapping[Group, str]
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        """Owner first, then the groups."""
+        return (self.owner, *self.groups.values())
+
+
+def role_names(database: str) -> RoleNames:
+    """The names of the owner and group roles of a database."""
+    names = group_roles(database)
+    return RoleNames(names.pop(Group.OWNER), names)
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """One row of pg_auth_members: `member` is in `role`.
+
+    Before PostgreSQL 16 there is one row a pair, INHERIT is the member's own attribute and SET always true.
+    """
+
+    role: str
+    member: str
+    grantor: str
+    admin_option: bool
+    inherit_option: bool
+    set_option: bool
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Role:
+    """A role as the catalog has it. The repr never shows the verifier."""
+
+    name: str
+    oid: int
+    can_login: bool
+    inherits: bool
+    is_superuser: bool
+    can_create_roles: bool
+    can_create_databases: bool
+    can_replicate: bool
+    bypasses_rls: bool
+    connection_limit: int
+    valid_until: datetime | None
+    comment: str | None
+    verifier: str | None
+    """What pg_authid stores of the password; None when the admin may not read it, or there is none."""
+    settings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """`name=value` items by database; "" holds those for all databases."""
+    memberships: tuple[Membership, ...] = ()
+    """The roles this one is in."""
+    members: tuple[Membership, ...] = ()
+    """The roles that are in this one."""
+    granted: tuple[Membership, ...] = ()
+    """The memberships that this role granted to others."""
+
+    def __repr__(self) -> str:
+        return f"Role({self.name!r}, login={self.can_login}, comment={self.comment!r})"
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """A login's privileges in one database."""
+
+    database: str
+    group: Group
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class DesiredLogin:
+    """A DatabaseUser's role as it should be.
+
+    `verifier` is the SCRAM verifier to set, None when the password on the server is right already.
+    The first database's owner role creates the login.
+    """
+
+    name: str
+    marker: Marker
+    access: tuple[Access, ...]
+    verifier: str | None = None
+    connection_limit: int = -1
+    valid_until: datetime | None = None
+    settings: tuple[tuple[str, str], ...] = ()
+    previous_settings: frozenset[str] = frozenset()
+    """Settings this resource set before: only these are reset when they are wanted no more."""
+
+    def __repr__(self) -> str:
+        password = "to be set" if self.verifier else "unchanged"
+        return f"DesiredLogin({self.name!r}, access={self.access}, password {password})"
+
+
+@dataclass(frozen=True, slots=True)
+class Dependents:
+    """What holds a role back from being dropped, by database; "" stands for objects all databases share."""
+
+    owned: Mapping[str, int] = field(default_factory=dict)
+    granted: Mapping[str, int] = field(default_factory=dict)
+    owned_databases: tuple[str, ...] = ()
+    sessions: int = 0
+
+    @property
+    def databases(self) -> tuple[str, ...]:
+        """The databases in which the role owns objects or has privileges, sorted."""
+        return tuple(sorted({name for name in (*self.owned, *self.granted) if name}))
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedLogin:
+    """Everything a plan for one login looks at."""
+
+    server: ServerFacts
+    role: Role | None
+    """None when there is no such role."""
+    roles: Mapping[str, Role] = field(default_factory=dict)
+    """The owner and group roles of its databases that exist."""
+    database_acls: Mapping[str, Acl] = field(default_factory=dict)
+    """The privileges on each of its databases that exists."""
+    database_owners: Mapping[str, str] = field(default_factory=dict)

@@ -1,0 +1,99 @@
+"""Reads roles, their memberships and their settings from the catalogs all databases share."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from dbtether.postgres.roles.model import Dependents, Membership, Role
+
+ROLES = """
+SELECT r.rolname::text AS name, r.oid::bigint AS oid, r.rolcanlogin AS can_login, r.rolinherit AS inherits,
+       r.rolsuper AS is_superuser, r.rolcreaterole AS can_create_roles, r.rolcreatedb AS can_create_databases,
+       r.rolreplication AS can_replicate, r.rolbypassrls AS bypasses_rls, r.rolconnlimit AS connection_limit,
+       CASE WHEN pg_catalog.isfinite(r.rolvaliduntil) THEN r.rolvaliduntil END AS valid_until,
+       d.description AS comment, {verifier} AS verifier
+  FROM pg_catalog.pg_roles r
+  LEFT JOIN pg_catalog.pg_shdescription d
+    ON d.objoid = r.oid AND d.classoid = 'pg_catalog.pg_authid'::pg_catalog.regclass
+ WHERE r.rolname = ANY(%s)
+"""
+# Only a superuser may read pg_authid.
+NO_VERIFIER = "NULL::text"
+VERIFIER = "(SELECT a.rolpassword FROM pg_catalog.pg_authid a WHERE a.oid = r.oid)"
+
+MEMBERSHIPS = """
+SELECT g.rolname::text AS role, u.rolname::text AS member, pg_catalog.pg_get_userbyid(m.grantor)::text AS grantor,
+       m.admin_option, {options}
+  FROM pg_catalog.pg_auth_members m
+  JOIN pg_catalog.pg_roles g ON g.oid = m.roleid
+  JOIN pg_catalog.pg_roles u ON u.oid = m.member
+ WHERE g.rolname = ANY(%s) OR u.rolname = ANY(%s) OR m.grantor IN (
+   SELECT r.oid FROM pg_catalog.pg_roles r WHERE r.rolname = ANY(%s))
+ ORDER BY 1, 2, 3
+"""
+OPTIONS_16 = "m.inherit_option, m.set_option"
+OPTIONS_15 = "u.rolinherit AS inherit_option, true AS set_option"
+
+SETTINGS = """
+SELECT r.rolname::text AS role, coalesce(d.datname::text, '') AS database, s.setconfig AS settings
+  FROM pg_catalog.pg_db_role_setting s
+  JOIN pg_catalog.pg_roles r ON r.oid = s.setrole
+  LEFT JOIN pg_catalog.pg_database d ON d.oid = s.setdatabase
+ WHERE r.rolname = ANY(%s)
+"""
+
+DEPENDENTS = """
+SELECT coalesce(d.datname::text, '') AS database, s.classid = 'pg_catalog.pg_database'::pg_catalog.regclass
+         AS is_database, s.deptype = 'o' AS is_owned, pg_catalog.count(*) AS objects,
+       pg_catalog.min(o.datname::text) AS owned_database
+  FROM pg_catalog.pg_shdepend s
+  LEFT JOIN pg_catalog.pg_database d ON d.oid = s.dbid
+  LEFT JOIN pg_catalog.pg_database o
+    ON s.classid = 'pg_catalog.pg_database'::pg_catalog.regclass AND o.oid = s.objid AND s.deptype = 'o'
+ WHERE s.refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass
+   AND s.refobjid = (SELECT oid FROM pg_catalog.pg_roles WHERE rolname = %s)
+   AND s.classid <> 'pg_catalog.pg_auth_members'::pg_catalog.regclass
+ GROUP BY 1, 2, 3, o.oid
+"""
+SESSIONS = "SELECT pg_catalog.count(*) AS sessions FROM pg_catalog.pg_stat_activity WHERE usename = %s"
+
+
+def roles_from_rows(
+    roles: Iterable[Mapping[str, Any]],
+    memberships: Sequence[Membership],
+    settings: Iterable[Mapping[str, Any]],
+) -> dict[str, Role]:
+    """The roles by name, each with its memberships, members and settings."""
+    role_settings: dict[str, dict[str, tuple[str, ...]]] = defaultdict(dict)
+    for row in settings:
+        role_settings[row["role"]][row["database"]] = tuple(row["settings"] or ())
+    member_of: dict[str, list[Membership]] = defaultdict(list)
+    members: dict[str, list[Membership]] = defaultdict(list)
+    granted: dict[str, list[Membership]] = defaultdict(list)
+    for membership in memberships:
+        member_of[membership.member].append(membership)
+        members[membership.role].append(membership)
+        granted[membership.grantor].append(membership)
+    return {
+        row["name"]: Role(
+            **row,
+            settings=role_settings[row["name"]],
+            memberships=tuple(member_of[row["name"]]),
+            members=tuple(members[row["name"]]),
+            granted=tuple(granted[row["name"]]),
+        )
+        for row in roles
+    }
+
+
+def dependents_from_rows(rows: Iterable[Mapping[str, Any]], sessions: int) -> Dependents:
+    """What a role owns and was granted, counted by database."""
+    owned: dict[str, int] = defaultdict(int)
+    granted: dict[str, int] = defaultdict(int)
+    databases: set[str] = set()
+    for row in rows:
+        if row["owned_database"]:
+            databases.add(row["owned_database"])
+        target = owned if row["is_owned"] else granted
+        target[row["database"]] += row["objects"]
+    return Dependents(dict(owned), dict(granted), tuple(sorted(databases)), sessions)

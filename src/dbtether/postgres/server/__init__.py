@@ -1,0 +1,1 @@
+"""The server as a whole: version, the admin's own rights."""

@@ -1,0 +1,122 @@
+"""A server that the admin is connected to: its facts, its pool, and everything that observes or applies."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from typing import Self
+
+import psycopg
+from psycopg.rows import dict_row
+
+from dbtether.postgres import apply as applying
+from dbtether.postgres.catalog import Catalog, Shared, observe_shared
+from dbtether.postgres.connection import ConnectParameters
+from dbtether.postgres.databases.model import AvailableExtension, Database, Inside, Session, new_inside
+from dbtether.postgres.databases.observe import observe_available, observe_inside, observe_sessions
+from dbtether.postgres.errors import ConnectError, classify, connect_failure
+from dbtether.postgres.pool import Connection, Pool
+from dbtether.postgres.roles.model import Dependents
+from dbtether.postgres.roles.observe import DEPENDENTS, SESSIONS, dependents_from_rows
+from dbtether.postgres.server.model import ServerFacts
+from dbtether.postgres.server.observe import observe_server
+from dbtether.postgres.statement import Statement
+
+
+class Server:
+    """One PostgreSQL server as its admin sees it. Every method raises Retryable or Blocked on failure."""
+
+    def __init__(self, parameters: ConnectParameters, maintenance_database: str, limit: int, name: str) -> None:
+        self.parameters = parameters
+        self.maintenance_database = maintenance_database
+        self.pool = Pool(parameters, limit, f"dbtether: {name}")
+        self._facts: ServerFacts | None = None
+        self._catalog = Catalog(self._read_shared)
+        self._locks: dict[str, asyncio.Lock] = {}
+        # One writer at a time for the catalogs all databases share; the rest of the pool stays free.
+        self._shared_writer = asyncio.Lock()
+
+    @classmethod
+    async def open(cls, parameters: ConnectParameters, maintenance_database: str, limit: int, name: str) -> Self:
+        """A server that has answered and told its facts. Raises Retryable or Blocked."""
+        server = cls(parameters, maintenance_database, limit, name)
+        try:
+            await server.refresh()
+        except BaseException:
+            await server.close()
+            raise
+        return server
+
+    @property
+    def facts(self) -> ServerFacts:
+        """Version and the admin's rights as last observed."""
+        assert self._facts is not None, "open() has observed them"
+        return self._facts
+
+    @property
+    def catalog_queries(self) -> int:
+        """How many round trips the shared catalogs have cost."""
+        return self._catalog.queries
+
+    async def refresh(self) -> ServerFacts:
+        """Observe the server's facts anew."""
+        async with self._use(self.maintenance_database, "look at the server") as connection:
+            self._facts = await observe_server(connection)
+        return self._facts
+
+    async def close(self) -> None:
+        """Close the pool."""
+        await self.pool.close()
+
+    def lock(self, name: str) -> asyncio.Lock:
+        """The lock of one database or login within this process: one writer each."""
+        return self._locks.setdefault(name, asyncio.Lock())
+
+    async def shared(self, roles: Iterable[str], databases: Iterable[str] = ()) -> Shared:
+        """Roles and databases by name, read in a batch with other callers' requests."""
+        return await self._catalog.observe(roles, databases)
+
+    async def inside(self, database: Database | None, name: str, extensions: Sequence[str]) -> Inside | None:
+        """What is in the database; what will be in it when it is new; None when it takes no connections."""
+        if database is None:
+            available: tuple[AvailableExtension, ...] = ()
+            if extensions:
+                async with self._use(self.maintenance_database, "look for extensions") as connection:
+                    available = await observe_available(connection, extensions)
+            return new_inside(self.facts, available)
+        if not database.allows_connections or database.connection_limit == -2:
+            return None
+        async with self._use(name, f"look into database {name}") as connection:
+            return await observe_inside(connection, extensions)
+
+    async def dependents(self, role: str) -> Dependents:
+        """What holds a role back from being dropped."""
+        async with self._use(self.maintenance_database, f"look for what {role} owns") as connection:
+            cursor = connection.cursor(row_factory=dict_row)
+            await cursor.execute(DEPENDENTS, (role,))
+            rows = await cursor.fetchall()
+            await cursor.execute(SESSIONS, (role,))
+            sessions = await cursor.fetchone()
+        return dependents_from_rows(rows, sessions["sessions"] if sessions else 0)
+
+    async def sessions(self, database: str) -> tuple[Session, ...]:
+        """Who is connected to a database."""
+        async with self._use(self.maintenance_database, f"look who uses database {database}") as connection:
+            return await observe_sessions(connection, database)
+
+    async def apply(self, statements: Sequence[Statement], subject: str) -> None:
+        """Run a plan (postgres.apply)."""
+        await applying.apply(self.pool, self.maintenance_database, statements, subject, self._shared_writer)
+
+    async def _read_shared(self, roles: set[str], databases: set[str]) -> Shared:
+        async with self._use(self.maintenance_database, "read roles and databases") as connection:
+            return await observe_shared(connection, self.facts, roles, databases)
+
+    @asynccontextmanager
+    async def _use(self, database: str, doing: str) -> AsyncIterator[Connection]:
+        try:
+            async with self.pool.connection(database) as connection:
+                yield connection
+        except ConnectError as error:
+            raise connect_failure(error, doing) from None
+        except psycopg.Error as error:
+            raise classify(error, doing) from None

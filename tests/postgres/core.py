@@ -1,0 +1,141 @@
+"""The core's steps put together for tests: observe, guard, plan, apply, and look again."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from tests.servers.fixtures import Admin
+
+from dbtether.api.names import Group, marker
+from dbtether.errors import Blocked
+from dbtether.postgres.connection import ConnectParameters
+from dbtether.postgres.databases import drop as database_drop
+from dbtether.postgres.databases import guards as database_guards
+from dbtether.postgres.databases import plan as database_plan
+from dbtether.postgres.databases.model import DesiredDatabase, ObservedDatabase
+from dbtether.postgres.guards import first_blocked
+from dbtether.postgres.passwords import scram_verifier
+from dbtether.postgres.roles import drop as login_drop
+from dbtether.postgres.roles import guards as login_guards
+from dbtether.postgres.roles import plan as login_plan
+from dbtether.postgres.roles.model import Access, DesiredLogin, ObservedLogin, role_names
+from dbtether.postgres.server.access import Server
+from dbtether.postgres.statement import Statement
+
+INSTALLATION = "test"
+PASSWORD = "Correct7Horse"
+
+
+def parameters(admin: Admin) -> ConnectParameters:
+    """How an admin of a test server connects."""
+    return ConnectParameters(admin.server.host, admin.server.port, admin.user, admin.password, sslmode="disable")
+
+
+@asynccontextmanager
+async def opened(admin: Admin) -> AsyncIterator[Server]:
+    """A server as its admin sees it, closed at the end."""
+    server = await Server.open(parameters(admin), "postgres", 5, "test")
+    try:
+        yield server
+    finally:
+        await server.close()
+
+
+def desired_database(name: str, **changes: object) -> DesiredDatabase:
+    """A plain database of namespace `team`, with changes."""
+    values: dict[str, object] = {
+        "name": name,
+        "marker": marker("team", name.replace("_", "-").strip("-"), INSTALLATION),
+        "roles": role_names(name),
+    }
+    return DesiredDatabase(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def desired_login(name: str, *access: tuple[str, Group], **changes: object) -> DesiredLogin:
+    """A login of namespace `team` with a known password, with changes."""
+    values: dict[str, object] = {
+        "name": name,
+        "marker": marker("team", name.replace("_", "-").strip("-").lower(), INSTALLATION),
+        "access": tuple(Access(database, group) for database, group in access),
+        "verifier": scram_verifier(PASSWORD, name),
+    }
+    return DesiredLogin(**{**values, **changes})  # type: ignore[arg-type]
+
+
+async def observe_database(server: Server, desired: DesiredDatabase) -> ObservedDatabase:
+    """What a plan for the database looks at."""
+    shared = await server.shared(desired.roles.all, [desired.name])
+    database = shared.databases.get(desired.name)
+    inside = await server.inside(database, desired.name, [e.name for e in desired.extensions])
+    return ObservedDatabase(server.facts, database, shared.roles, inside)
+
+
+async def plan_database(server: Server, desired: DesiredDatabase) -> tuple[Statement, ...]:
+    """The plan, after the guards. Raises Blocked."""
+    observed = await observe_database(server, desired)
+    if (blocked := first_blocked(database_guards.GUARDS, desired, observed)) is not None:
+        raise blocked
+    return database_plan.plan(desired, observed)
+
+
+async def observe_login(server: Server, desired: DesiredLogin) -> ObservedLogin:
+    """What a plan for the login looks at."""
+    names = [name for item in desired.access for name in role_names(item.database).all]
+    shared = await server.shared([desired.name, *names], [item.database for item in desired.access])
+    return ObservedLogin(
+        server.facts,
+        shared.roles.get(desired.name),
+        shared.roles,
+        {name: database.acl for name, database in shared.databases.items()},
+        {name: database.owner for name, database in shared.databases.items()},
+    )
+
+
+async def plan_login(server: Server, desired: DesiredLogin) -> tuple[Statement, ...]:
+    """The plan, after the guards. Raises Blocked."""
+    observed = await observe_login(server, desired)
+    if (blocked := first_blocked(login_guards.GUARDS, desired, observed)) is not None:
+        raise blocked
+    return login_plan.plan(desired, observed)
+
+
+async def make_database(server: Server, desired: DesiredDatabase) -> None:
+    """Plan and apply once."""
+    await server.apply(await plan_database(server, desired), desired.name)
+
+
+async def make_login(server: Server, desired: DesiredLogin) -> None:
+    """Plan and apply once."""
+    await server.apply(await plan_login(server, desired), desired.name)
+
+
+async def drop_login(server: Server, desired: DesiredLogin) -> tuple[Statement, ...]:
+    """Plan the drop and apply it; what was planned."""
+    dependents = await server.dependents(desired.name)
+    places = [*dependents.databases, *(item.database for item in desired.access)]
+    names = [name for place in places for name in role_names(place).all]
+    shared = await server.shared([desired.name, *names])
+    observed = login_drop.ObservedDrop(server.facts, shared.roles.get(desired.name), dependents, shared.roles)
+    if (blocked := login_drop.owns_a_database(desired.name, observed)) is not None:
+        raise blocked
+    statements = login_drop.plan_drop(desired.name, desired.marker, observed)
+    await server.apply(statements, desired.name)
+    return statements
+
+
+async def drop_database(server: Server, desired: DesiredDatabase) -> tuple[Statement, ...]:
+    """Plan the drop and apply it; what was planned."""
+    sessions = await server.sessions(desired.name)
+    users = [session.user for session in sessions if session.user]
+    shared = await server.shared([*desired.roles.all, *users], [desired.name])
+    observed = database_drop.ObservedDatabaseDrop(
+        server.facts, shared.databases.get(desired.name), shared.roles, sessions
+    )
+    if (blocked := database_drop.foreign_session(desired.name, observed)) is not None:
+        raise blocked
+    statements = database_drop.plan_drop(desired.name, desired.marker, desired.roles, observed)
+    await server.pool.close_database(desired.name)
+    await server.apply(statements, desired.name)
+    return statements
+
+
+__all__ = ["PASSWORD", "Blocked"]
