@@ -1,0 +1,247 @@
+"""The reasons of conditions and Events: one CamelCase word each, what it means, and what to do next."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """Every reason that a status, an Event or an error of ours may carry."""
+
+    READY = "Ready"
+    CONNECTED = "Connected"
+    PAUSED = "Paused"
+    WAITING = "Waiting"
+    RETRYING = "Retrying"
+    INTERNAL_ERROR = "InternalError"
+
+    INVALID_SPEC = "InvalidSpec"
+    UNSUPPORTED_FIELD = "UnsupportedField"
+    IMMUTABLE_FIELD = "ImmutableField"
+    IMMUTABLE_DATABASE_PROPERTY = "ImmutableDatabaseProperty"
+
+    CLUSTER_NOT_FOUND = "ClusterNotFound"
+    CLUSTER_NOT_CONNECTED = "ClusterNotConnected"
+    DATABASE_NOT_FOUND = "DatabaseNotFound"
+    DATABASE_NOT_READY = "DatabaseNotReady"
+    STORAGE_NOT_FOUND = "StorageNotFound"
+    STORAGE_NOT_READY = "StorageNotReady"
+    REFERENCE_NOT_ALLOWED = "ReferenceNotAllowed"
+    PRIVILEGES_TOO_HIGH = "PrivilegesTooHigh"
+    CLUSTERS_DIFFER = "ClustersDiffer"
+
+    SECRET_NOT_FOUND = "SecretNotFound"  # noqa: S105
+    SECRET_INVALID = "SecretInvalid"  # noqa: S105
+    SECRET_CONFLICT = "SecretConflict"  # noqa: S105
+
+    CONNECTION_FAILED = "ConnectionFailed"
+    AUTHENTICATION_FAILED = "AuthenticationFailed"
+    TLS_FAILED = "TlsFailed"
+    TOO_MANY_CONNECTIONS = "TooManyConnections"
+    SERVER_READ_ONLY = "ServerReadOnly"
+    SERVER_CHANGED = "ServerChanged"
+    SERVER_TOO_OLD = "ServerTooOld"
+    MISSING_PRIVILEGES = "MissingPrivileges"
+
+    DATABASE_NOT_OURS = "DatabaseNotOurs"
+    ROLE_NOT_OURS = "RoleNotOurs"
+    DATABASE_CONFLICT = "DatabaseConflict"
+    ROLE_CONFLICT = "RoleConflict"
+    OTHER_INSTALLATION = "OtherInstallation"
+
+    EXTENSION_NOT_AVAILABLE = "ExtensionNotAvailable"
+    EXTENSION_NOT_ALLOWED = "ExtensionNotAllowed"
+    EXTENSION_NEEDS_PRELOAD = "ExtensionNeedsPreload"
+    TEMPLATE_IN_USE = "TemplateInUse"
+    LOGIN_FAILED = "LoginFailed"
+    PASSWORD_REJECTED = "PasswordRejected"  # noqa: S105
+    DRIFT_DETECTED = "DriftDetected"
+
+    DELETION_PROTECTED = "DeletionProtected"
+    ROLE_HAS_DEPENDENTS = "RoleHasDependents"
+    IN_USE = "InUse"
+
+    ALREADY_RESTORED = "AlreadyRestored"
+    TARGET_NOT_EMPTY = "TargetNotEmpty"
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What a reason means and what a person does next, one sentence each."""
+
+    meaning: str
+    next_step: str
+
+
+def _explain(meaning: str, next_step: str) -> Explanation:
+    return Explanation(meaning, next_step)
+
+
+EXPLANATIONS: Mapping[Reason, Explanation] = {
+    Reason.READY: _explain("Everything is as the spec wants it.", "Nothing to do."),
+    Reason.CONNECTED: _explain("The server answers and the admin can log in.", "Nothing to do."),
+    Reason.PAUSED: _explain(
+        "The annotation dbtether.io/paused is set, so nothing is changed.",
+        "Remove the annotation to go on.",
+    ),
+    Reason.WAITING: _explain(
+        "Something that this resource needs is not there yet.",
+        "Look at the resource that the message names; this one goes on by itself.",
+    ),
+    Reason.RETRYING: _explain(
+        "The last attempt failed for a cause that passes by itself.",
+        "Wait; if it stays, look at the server that the message names.",
+    ),
+    Reason.INTERNAL_ERROR: _explain(
+        "dbtether met something that it does not know.",
+        "Look at its log for the traceback and report it; it is tried again slowly.",
+    ),
+    Reason.INVALID_SPEC: _explain(
+        "A field of the spec breaks the API's rules.", "Correct the fields that the message names."
+    ),
+    Reason.UNSUPPORTED_FIELD: _explain(
+        "A field asks for something that this version or this server cannot do.",
+        "Remove the field, or update what the message names.",
+    ),
+    Reason.IMMUTABLE_FIELD: _explain(
+        "A field that makes the resource's identity was changed.",
+        "Put the old value back, or create another resource and delete this one.",
+    ),
+    Reason.IMMUTABLE_DATABASE_PROPERTY: _explain(
+        "PostgreSQL fixes this property when a database is created.",
+        "Put the old value back, or back the database up and restore it into a new one.",
+    ),
+    Reason.CLUSTER_NOT_FOUND: _explain(
+        "The DBCluster that clusterRef names does not exist.", "Create it, or correct spec.clusterRef.name."
+    ),
+    Reason.CLUSTER_NOT_CONNECTED: _explain(
+        "The DBCluster is not Connected.", "Describe the DBCluster; this resource goes on once it is Connected."
+    ),
+    Reason.DATABASE_NOT_FOUND: _explain(
+        "The Database that is referred to does not exist, or may not be seen.",
+        "Create it, or correct the reference's name and namespace.",
+    ),
+    Reason.DATABASE_NOT_READY: _explain(
+        "The Database that is referred to is not Ready.",
+        "Describe the Database; this resource goes on once it is Ready.",
+    ),
+    Reason.STORAGE_NOT_FOUND: _explain(
+        "The BackupStorage that is referred to does not exist.", "Create it, or correct spec.storageRef.name."
+    ),
+    Reason.STORAGE_NOT_READY: _explain(
+        "The BackupStorage is not Ready.", "Describe the BackupStorage and correct what it names."
+    ),
+    Reason.REFERENCE_NOT_ALLOWED: _explain(
+        "The target of a reference does not allow this namespace, or does not exist.",
+        "Ask its owner to add the namespace to allowedNamespaces.",
+    ),
+    Reason.PRIVILEGES_TOO_HIGH: _explain(
+        "The DBCluster's maxPrivileges allows this namespace less.",
+        "Ask for lower privileges, or ask the platform team to raise the limit.",
+    ),
+    Reason.CLUSTERS_DIFFER: _explain(
+        "The databases of one user are on different DBClusters.", "Create one DatabaseUser for each DBCluster."
+    ),
+    Reason.SECRET_NOT_FOUND: _explain(
+        "The Secret that is referred to does not exist, or may not be read.",
+        "Create it in a namespace that the operator may read, or correct the reference.",
+    ),
+    Reason.SECRET_INVALID: _explain(
+        "The Secret lacks a key or holds a value that cannot be used.", "Add the keys that the message names."
+    ),
+    Reason.SECRET_CONFLICT: _explain(
+        "A Secret of the wanted name exists and belongs to somebody else.",
+        "Choose another spec.secret.name, or set spec.secret.onConflict to Adopt or Merge.",
+    ),
+    Reason.CONNECTION_FAILED: _explain(
+        "The server cannot be reached.", "Check endpoint, port, firewall and DNS; it is tried again by itself."
+    ),
+    Reason.AUTHENTICATION_FAILED: _explain(
+        "The server refuses the admin's login.", "Correct username and password in the credentials Secret."
+    ),
+    Reason.TLS_FAILED: _explain(
+        "No protected connection could be made as spec.tls wants it.",
+        "Check tls.mode, the CA and the name in the server's certificate.",
+    ),
+    Reason.TOO_MANY_CONNECTIONS: _explain(
+        "The server has no connection left.", "Close sessions or raise max_connections; it is tried again by itself."
+    ),
+    Reason.SERVER_READ_ONLY: _explain(
+        "The server takes no writes: a replica, or a failover under way.",
+        "Point spec.endpoint to the writer; a failover passes by itself.",
+    ),
+    Reason.SERVER_CHANGED: _explain(
+        "The endpoint leads to another server than before.",
+        "Correct the endpoint, or confirm the new server with the annotation that the message gives.",
+    ),
+    Reason.SERVER_TOO_OLD: _explain(
+        "The server's version is not supported.", "Upgrade the server to a version that PostgreSQL maintains."
+    ),
+    Reason.MISSING_PRIVILEGES: _explain(
+        "The admin's login lacks a privilege.", "Let a DBA run the statements of status.missingPrivileges."
+    ),
+    Reason.DATABASE_NOT_OURS: _explain(
+        "A database of this name exists and is not marked for this resource.",
+        "Choose another databaseName, or set adopt and let the DBCluster's adoptable allow it.",
+    ),
+    Reason.ROLE_NOT_OURS: _explain(
+        "A role of this name exists and is not marked for this resource.",
+        "Choose another username, or set adopt and let the DBCluster's adoptable allow it.",
+    ),
+    Reason.DATABASE_CONFLICT: _explain(
+        "Another Database resource names the same database and came first.",
+        "Choose another databaseName, or delete one of the two.",
+    ),
+    Reason.ROLE_CONFLICT: _explain(
+        "Another DatabaseUser names the same login and came first.",
+        "Choose another username, or delete one of the two.",
+    ),
+    Reason.OTHER_INSTALLATION: _explain(
+        "The object on the server is marked by another installation of dbtether.",
+        "Release it there first, or run this one with that installation's id.",
+    ),
+    Reason.EXTENSION_NOT_AVAILABLE: _explain(
+        "The server has no such extension.", "Install its package on the server, or remove it from spec.extensions."
+    ),
+    Reason.EXTENSION_NOT_ALLOWED: _explain(
+        "The extension is not trusted and the DBCluster does not allow it.",
+        "Ask the platform team to add it to the DBCluster's allowedExtensions.",
+    ),
+    Reason.EXTENSION_NEEDS_PRELOAD: _explain(
+        "The extension works only when the server loads it at start.",
+        "Add it to shared_preload_libraries and restart the server.",
+    ),
+    Reason.TEMPLATE_IN_USE: _explain(
+        "Somebody is connected to the template database.",
+        "Use template0, or close the sessions; it is tried again by itself.",
+    ),
+    Reason.LOGIN_FAILED: _explain(
+        "The login that was just set up cannot log in.", "Check pg_hba.conf and what the message names."
+    ),
+    Reason.PASSWORD_REJECTED: _explain(
+        "The server's policy refuses the password.", "Raise spec.password.length, or give a password that it takes."
+    ),
+    Reason.DRIFT_DETECTED: _explain(
+        "Something was changed by hand on the server.",
+        "Look at status.drift; set driftPolicy: Repair to have it undone.",
+    ),
+    Reason.DELETION_PROTECTED: _explain(
+        "deletionProtection keeps the database.",
+        "Turn it off, or set the annotation dbtether.io/confirm-delete to the database's name.",
+    ),
+    Reason.ROLE_HAS_DEPENDENTS: _explain(
+        "The role owns objects or has grants that could not be handed over.",
+        "Look at the objects that the message names and drop or reassign them.",
+    ),
+    Reason.IN_USE: _explain(
+        "Other resources refer to this one, so it cannot go yet.", "Delete the resources that the message names first."
+    ),
+    Reason.ALREADY_RESTORED: _explain(
+        "This restore was already done once.",
+        "Nothing to do; to insist, set the annotation dbtether.io/run-again as the message says.",
+    ),
+    Reason.TARGET_NOT_EMPTY: _explain(
+        "The target database has objects already.",
+        "Restore into an empty database, or set spec.onConflict to drop or overwrite.",
+    ),
+}
