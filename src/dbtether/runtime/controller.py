@@ -106,13 +106,9 @@ class ControlLoop:
         `retry_horizon_seconds`, and is told in `failing`. Raises what a worker died of.
         """
         async with self._workers() as workers:
-            settled = asyncio.create_task(
-                self._queue.settled(horizon_seconds, retry_horizon_seconds), name="settled"
-            )
+            settled = asyncio.create_task(self._queue.settled(horizon_seconds, retry_horizon_seconds), name="settled")
             try:
-                await asyncio.wait(
-                    {settled, *workers}, timeout=timeout_seconds, return_when=asyncio.FIRST_COMPLETED
-                )
+                await asyncio.wait({settled, *workers}, timeout=timeout_seconds, return_when=asyncio.FIRST_COMPLETED)
                 _raise_what_a_worker_died_of(workers)
             finally:
                 settled.cancel()
@@ -152,8 +148,7 @@ class ControlLoop:
     async def _workers(self) -> AsyncIterator[list[asyncio.Task[None]]]:
         await self._start_once()
         workers = [
-            asyncio.create_task(self._work(), name=f"worker-{number}")
-            for number in range(self._settings.workers)
+            asyncio.create_task(self._work(), name=f"worker-{number}") for number in range(self._settings.workers)
         ]
         try:
             yield workers

@@ -74,9 +74,7 @@ class _Overlay:
     async def secrets(self) -> tuple[Secret, ...]:
         """Those below, where the base can list them (Kubernetes does not let us), and those written here."""
         below = await self._base.list_secrets() if isinstance(self._base, RecordStore) else ()
-        found: dict[tuple[str, str], Secret | None] = {
-            (secret.namespace, secret.name): secret for secret in below
-        }
+        found: dict[tuple[str, str], Secret | None] = {(secret.namespace, secret.name): secret for secret in below}
         found |= self._secrets
         return tuple(secret for place in sorted(found) if (secret := found[place]) is not None)
 

@@ -120,9 +120,7 @@ class RecordStore:
                 return None
             if stored.finalizers == finalizers:
                 return stored
-            changed = replace(
-                stored, finalizers=tuple(finalizers), resource_version=_next(stored.resource_version)
-            )
+            changed = replace(stored, finalizers=tuple(finalizers), resource_version=_next(stored.resource_version))
             await self._store(stored, changed)
             return changed
 
@@ -271,9 +269,7 @@ class RecordStore:
                 f"{_key_of(stored)} was not made from a manifest and is left as it is; "
                 "give the Secret in the manifest another name"
             )
-        return await self.write_secret(
-            replace(wanted, uid=stored.uid, resource_version=stored.resource_version)
-        )
+        return await self.write_secret(replace(wanted, uid=stored.uid, resource_version=stored.resource_version))
 
     # -- Events ---------------------------------------------------------------------------------------
 

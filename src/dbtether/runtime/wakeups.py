@@ -95,9 +95,7 @@ def _concerns_those_that_reference(change: Change) -> bool:
     old, new = change.old, change.new
     if change.type is not ChangeType.MODIFIED or old is None or new is None:
         return True
-    return replace(old, finalizers=(), resource_version="") != replace(
-        new, finalizers=(), resource_version=""
-    )
+    return replace(old, finalizers=(), resource_version="") != replace(new, finalizers=(), resource_version="")
 
 
 def _concerns_the_resource_itself(change: Change) -> bool:

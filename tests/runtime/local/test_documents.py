@@ -92,9 +92,38 @@ def test_a_resource_is_a_kubernetes_document() -> None:
     }
 
 
-@pytest.mark.parametrize("text", ["1e3", "12e45678", "y", "N", "0o17", "2025-01-01", "yes", "null", "~", "1:30"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1e3",
+        "12e45678",
+        "y",
+        "N",
+        "0o17",
+        "2025-01-01",
+        "yes",
+        "null",
+        "1:30",
+        "~",
+        ".inf",
+        "<<",
+        "=",
+        "a: b",
+        "a #b",
+        "- a",
+        "*a",
+        "&a",
+        "!a",
+        " a",
+        "a ",
+        "%a",
+        "@a",
+        "",
+        "[]",
+    ],
+)
 def test_a_string_that_other_readers_would_misread_is_quoted(text: str) -> None:
-    assert f"value: '{text}'" in resource_text(_resource(spec={"value": text}))
+    assert f'value: "{text}"' in resource_text(_resource(spec={"value": text}))
 
 
 def test_a_value_that_occurs_twice_is_written_twice() -> None:
@@ -150,6 +179,18 @@ def test_a_resource_without_what_we_always_write_is_malformed(field: str) -> Non
     lines = resource_text(_resource(spec={})).splitlines()
     with pytest.raises(MalformedDocument, match=field):
         read_resource(KEY, "\n".join(line for line in lines if field not in line))
+
+
+def test_a_key_that_no_reader_would_find_the_end_of_cannot_be_written() -> None:
+    assert read_resource(KEY, resource_text(_resource(spec={"k" * 900: 1}))).spec == {"k" * 900: 1}
+    with pytest.raises(MalformedDocument, match="too long"):
+        resource_text(_resource(spec={"k" * 1001: 1}))
+
+
+def test_people_can_read_what_they_wrote_in_their_own_script() -> None:
+    text = resource_text(_resource(spec={"team": "платформа 🐘", "note": "one\ntwo\x7f\u2028"}))
+    assert "платформа 🐘" in text
+    assert read_resource(KEY, text).spec["note"] == "one\ntwo\x7f\u2028"
 
 
 def test_half_of_a_surrogate_pair_cannot_be_written() -> None:

@@ -5,7 +5,6 @@ Pure: text in, text out. No error of this module holds a value of a Secret.
 
 import base64
 import binascii
-import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -13,12 +12,12 @@ from typing import Any
 import yaml
 
 from dbtether.api.resource import Key, Owner, Resource, Secret
+from dbtether.runtime.local.block_yaml import NotWritable, block_yaml
 
 API_VERSION = "dbtether.io/v1alpha1"
 
 # libyaml is ten times as fast; PyYAML is built without it where there is no C compiler.
 _FastLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_FastDumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
 class MalformedDocument(Exception):
@@ -33,25 +32,6 @@ _Loader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
     for first, resolvers in _FastLoader.yaml_implicit_resolvers.items()
 }
-
-
-class _Dumper(_FastDumper):  # type: ignore[misc]
-    """Writes no aliases, and quotes what other YAML readers would not take for a string."""
-
-    def ignore_aliases(self, data: Any) -> bool:
-        return True
-
-
-# PyYAML leaves `1e3` and `y` plain because it reads them as strings; kubectl reads a number and a boolean.
-_MISREAD_ELSEWHERE = re.compile(r"[-+.0-9]|[yYnN]$")
-
-
-def _represent_str(dumper: Any, text: str) -> Any:
-    style = "'" if _MISREAD_ELSEWHERE.match(text) else None
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
-
-
-_Dumper.add_representer(str, _represent_str)
 
 
 def resource_text(resource: Resource) -> str:
@@ -169,12 +149,9 @@ def read_secret(key: Key, text: str) -> Secret:
 
 def _dump(document: Mapping[str, Any]) -> str:
     try:
-        text: str = yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
-        text.encode()
-    except UnicodeEncodeError:
-        # Without the cause: it holds the string, which may be somebody's password.
-        raise MalformedDocument("a string holds half of a surrogate pair") from None
-    return text
+        return block_yaml(document)
+    except NotWritable as error:
+        raise MalformedDocument(str(error)) from None
 
 
 def _load(text: str) -> dict[str, Any]:

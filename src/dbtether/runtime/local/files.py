@@ -144,8 +144,7 @@ def _check_is_ours(path: Path, status: os.stat_result, wanted: str) -> None:
         raise StateError(f"{path} is not a {wanted}; remove it")
     if status.st_uid != os.geteuid():
         raise StateError(
-            f"{path} belongs to another user (uid {status.st_uid}); "
-            "run as that user or choose another --state"
+            f"{path} belongs to another user (uid {status.st_uid}); run as that user or choose another --state"
         )
 
 

@@ -92,9 +92,7 @@ class Layout:
             return True
         ours = {path.name for path in (self.gitignore, self.lock, self.installation, self.fingerprint_key)}
         ours |= {path.name for path in (self.events, self.resources, self.secrets)}
-        return all(
-            entry.name in ours or entry.name.startswith(TEMPORARY_PREFIX) for entry in self.root.iterdir()
-        )
+        return all(entry.name in ours or entry.name.startswith(TEMPORARY_PREFIX) for entry in self.root.iterdir())
 
     def has_content(self) -> bool:
         """Whether a resource or a Secret was ever stored."""
@@ -105,8 +103,7 @@ def check_installation(installation: str) -> None:
     """Raises StateError when the id breaks the rule for installation ids."""
     if not _INSTALLATION.fullmatch(installation):
         raise StateError(
-            "an installation id is 1 to 40 lower-case letters, digits and dashes, "
-            f"which {installation[:60]!r} is not"
+            f"an installation id is 1 to 40 lower-case letters, digits and dashes, which {installation[:60]!r} is not"
         )
 
 

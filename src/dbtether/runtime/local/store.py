@@ -47,9 +47,7 @@ class LocalStore(RecordStore):
         events: EventLog,
         now: Callable[[], datetime],
     ) -> None:
-        super().__init__(
-            backing, installation=installation, fingerprint_key=fingerprint_key, events=events, now=now
-        )
+        super().__init__(backing, installation=installation, fingerprint_key=fingerprint_key, events=events, now=now)
         self._files = backing
         self._lock = lock
 
@@ -101,9 +99,7 @@ class LocalStore(RecordStore):
         check_folder(layout.root)
         folders_in(layout.root)
         if not layout.is_free_or_ours():
-            raise StateError(
-                f"{layout.root} holds other files and is not a state directory; choose another --state"
-            )
+            raise StateError(f"{layout.root} holds other files and is not a state directory; choose another --state")
         make_private(layout.root)
         lock = WriterLock.take(layout.lock)
         try:
