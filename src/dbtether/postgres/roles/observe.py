@@ -55,6 +55,10 @@ SELECT coalesce(d.datname::text, '') AS database, s.classid = 'pg_catalog.pg_dat
    AND s.classid <> 'pg_catalog.pg_auth_members'::pg_catalog.regclass
  GROUP BY 1, 2, 3, o.oid
 """
+DATABASE_OF_OWNER = """
+SELECT d.datname::text FROM pg_catalog.pg_database d JOIN pg_catalog.pg_roles r ON r.oid = d.datdba
+ WHERE r.rolname = %s ORDER BY 1 LIMIT 1
+"""
 SESSIONS = "SELECT pg_catalog.count(*) AS sessions FROM pg_catalog.pg_stat_activity WHERE usename = %s"
 
 

@@ -16,7 +16,7 @@ from dbtether.postgres.databases.observe import observe_available, observe_insid
 from dbtether.postgres.errors import ConnectError, classify, connect_failure
 from dbtether.postgres.pool import Connection, Pool
 from dbtether.postgres.roles.model import Dependents
-from dbtether.postgres.roles.observe import DEPENDENTS, SESSIONS, dependents_from_rows
+from dbtether.postgres.roles.observe import DATABASE_OF_OWNER, DEPENDENTS, SESSIONS, dependents_from_rows
 from dbtether.postgres.server.model import ServerFacts
 from dbtether.postgres.server.observe import observe_server
 from dbtether.postgres.statement import Statement
@@ -97,6 +97,13 @@ class Server:
             await cursor.execute(SESSIONS, (role,))
             sessions = await cursor.fetchone()
         return dependents_from_rows(rows, sessions["sessions"] if sessions else 0)
+
+    async def database_of_owner(self, owner: str) -> str | None:
+        """A database that the role owns, or None."""
+        async with self._use(self.maintenance_database, f"look for the database of {owner}") as connection:
+            cursor = await connection.execute(DATABASE_OF_OWNER, (owner,))
+            row = await cursor.fetchone()
+        return str(row[0]) if row else None
 
     async def sessions(self, database: str) -> tuple[Session, ...]:
         """Who is connected to a database."""

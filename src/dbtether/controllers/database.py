@@ -1,0 +1,286 @@
+"""The controller of Databases: the database, its owner and groups, what is inside, and its end."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dbtether.api.database import DatabasePhase, DatabaseSpec, DriftPolicy, ExtensionStatus, database_name
+from dbtether.api.dbcluster import DBClusterSpec
+from dbtether.api.kinds import CONFIRM_DELETE, FORCE_ADOPT
+from dbtether.api.model import MAX_STATUS_ENTRIES
+from dbtether.api.names import marker, parse_marker
+from dbtether.api.references import DeletionPolicy
+from dbtether.api.resource import Resource
+from dbtether.api.validation import validate_resource
+from dbtether.controllers.base import Controller, connected_server
+from dbtether.controllers.report import Level, Report
+from dbtether.errors import Blocked, Retryable
+from dbtether.postgres.databases.drop import ObservedDatabaseDrop, foreign_session, plan_drop
+from dbtether.postgres.databases.guards import GUARDS
+from dbtether.postgres.databases.model import (
+    DesiredDatabase,
+    DesiredExtension,
+    DesiredSchema,
+    ObservedDatabase,
+)
+from dbtether.postgres.databases.plan import plan
+from dbtether.postgres.guards import first_blocked
+from dbtether.postgres.roles.model import role_names
+from dbtether.postgres.server.access import Server
+from dbtether.postgres.statement import Statement
+from dbtether.runtime.reconcile import Done, Outcome
+from dbtether.runtime.store import EventType
+
+
+@dataclass(frozen=True, slots=True)
+class _Context:
+    resource: Resource
+    spec: DatabaseSpec
+    cluster: DBClusterSpec
+    server: Server
+    desired: DesiredDatabase
+
+
+class DatabaseController(Controller):
+    """Keeps a database as its Database resource wants it."""
+
+    kind = "Database"
+
+    async def ensure(self, resource: Resource) -> Outcome:
+        """Create or repair the database. Raises Waiting, Retryable or Blocked."""
+        spec = validate_resource(DatabaseSpec, resource)
+        _refuse_unsupported(resource, spec)
+        cluster, server = await connected_server(self.world, spec.cluster_ref.name, resource.key.namespace)
+        desired = desired_database(resource, spec, cluster, self.world.store.installation)
+        context = _Context(resource, spec, cluster, server, desired)
+        async with server.lock(f"database {desired.name}"):
+            observed = await self._observe(context)
+            self._refuse_conflict(context, observed)
+            if (blocked := first_blocked(GUARDS, desired, observed)) is not None:
+                raise blocked
+            statements = plan(desired, observed)
+            if statements and _only_reports(context):
+                return await self._report_drift(context, observed, statements)
+            if statements:
+                await self._apply(context, observed, statements)
+                if not self.world.executor.only_plans:
+                    observed = await self._observe(context)
+        await self._report_ready(context, observed)
+        return Done()
+
+    async def delete(self, resource: Resource) -> None:
+        """Drop the database with its roles where the policy says so. Raises Waiting, Retryable or Blocked."""
+        spec = validate_resource(DatabaseSpec, resource)
+        name = database_name(spec, resource.key.name)
+        if spec.deletion_policy is DeletionPolicy.RETAIN:
+            return
+        if spec.deletion_protection and resource.annotations.get(CONFIRM_DELETE) != name:
+            await self.world.store.record_event(
+                resource,
+                EventType.WARNING,
+                "DeletionProtected",
+                f"Database {name} was kept on the server, as spec.deletionProtection wants: "
+                f"annotate with {CONFIRM_DELETE}={name} to drop it",
+            )
+            return
+        if resource.status.get("databaseName") is None:
+            # Nothing was ever sent for it: the name is recorded before the first statement.
+            return
+        cluster, server = await connected_server(self.world, spec.cluster_ref.name, resource.key.namespace)
+        desired = desired_database(resource, spec, cluster, self.world.store.installation)
+        async with server.lock(f"database {name}"):
+            await self._drop(resource, desired, server)
+
+    async def _observe(self, context: _Context) -> ObservedDatabase:
+        desired, server = context.desired, context.server
+        owners = [schema.owner for schema in desired.schemas if schema.owner]
+        shared = await server.shared([*desired.roles.all, *owners], [desired.name])
+        database = shared.databases.get(desired.name)
+        wanted = [extension.name for extension in desired.extensions]
+        owner = shared.roles.get(desired.roles.owner)
+        # Never connect to a database before it is known to be ours.
+        is_ours = database is None or (owner is not None and database.owner == owner.name)
+        inside = await server.inside(database, desired.name, wanted) if is_ours else None
+        return ObservedDatabase(server.facts, database, shared.roles, inside)
+
+    def _refuse_conflict(self, context: _Context, observed: ObservedDatabase) -> None:
+        """First come, first served: whom the owner role is marked for, else who was created first."""
+        resource, desired = context.resource, context.desired
+        rivals = self.world.directory.rivals(resource.key, context.spec.cluster_ref.name, desired.name)
+        owner = observed.roles.get(desired.roles.owner)
+        if not rivals or (owner is not None and parse_marker(owner.comment) == desired.marker):
+            return
+        first = rivals[0]
+        if owner is None and (resource.created, resource.key) < (first.created, first.key):
+            return
+        other = str(first.key) if first.key.namespace == resource.key.namespace else "a Database of another namespace"
+        raise Blocked(
+            "DatabaseConflict",
+            f"{other} names database {desired.name} on the same DBCluster and was first: choose another "
+            f"spec.databaseName, or delete one of the two",
+        )
+
+    async def _apply(self, context: _Context, observed: ObservedDatabase, statements: Sequence[Statement]) -> None:
+        resource, desired = context.resource, context.desired
+        is_new = observed.database is None
+        phase = DatabasePhase.CREATING if is_new else resource.status.get("phase", DatabasePhase.CREATING)
+        if is_new or resource.status.get("databaseName") != desired.name:
+            await self.world.write(
+                resource,
+                Report(
+                    phase,
+                    Level.PROGRESSING,
+                    "Creating",
+                    f"Creating database {desired.name}",
+                    {"databaseName": desired.name},
+                ),
+            )
+        await self.world.executor.run(
+            resource.key,
+            context.spec.cluster_ref.name,
+            context.server,
+            statements,
+            creates=[name for name in desired.roles.all if name not in observed.roles],
+        )
+        if not is_new and not self.world.executor.only_plans:
+            await self._tell_repairs(resource, statements)
+
+    async def _tell_repairs(self, resource: Resource, statements: Sequence[Statement]) -> None:
+        if resource.status.get("phase") != DatabasePhase.READY:
+            return
+        more = f" and {len(statements) - 1} more" if len(statements) > 1 else ""
+        await self.world.store.record_event(resource, EventType.NORMAL, "Changed", f"{statements[0].purpose}{more}")
+
+    async def _report_ready(self, context: _Context, observed: ObservedDatabase) -> None:
+        resource = await self.world.store.get(context.resource.key)
+        if resource is None:
+            return
+        message = f"Database {context.desired.name} is ready"
+        if notes := _notes(context, observed):
+            message += f"; {'; '.join(notes)}"
+        fields = {
+            "databaseName": context.desired.name,
+            "ownershipTracked": True,
+            "createdByUs": True,
+            "extensions": _extensions(context.desired, observed),
+            "appliedSettings": [name for name, _ in context.desired.settings],
+            "drift": None,
+            "driftCount": None,
+        }
+        await self.world.write(resource, Report(DatabasePhase.READY, Level.READY, "Ready", message, fields))
+
+    async def _report_drift(
+        self, context: _Context, observed: ObservedDatabase, statements: Sequence[Statement]
+    ) -> Outcome:
+        """driftPolicy Report: say what differs and leave it."""
+        drift = [statement.purpose for statement in statements]
+        message = f"Database {context.desired.name} differs from the spec in {len(drift)} points: see status.drift"
+        fields = {
+            "drift": drift[:MAX_STATUS_ENTRIES],
+            "driftCount": len(drift),
+            "extensions": _extensions(context.desired, observed),
+        }
+        await self.world.write(
+            context.resource, Report(DatabasePhase.READY, Level.READY, "DriftFound", message, fields)
+        )
+        return Done()
+
+    async def _drop(self, resource: Resource, desired: DesiredDatabase, server: Server) -> None:
+        # Our own idle connections would hold the DROP back, and count as sessions.
+        await server.pool.close_database(desired.name)
+        sessions = await server.sessions(desired.name)
+        users = [session.user for session in sessions if session.user]
+        shared = await server.shared([*desired.roles.all, *users], [desired.name])
+        observed = ObservedDatabaseDrop(server.facts, shared.databases.get(desired.name), shared.roles, sessions)
+        owner = shared.roles.get(desired.roles.owner)
+        if owner is None or parse_marker(owner.comment) != desired.marker:
+            return
+        if (blocked := foreign_session(desired.name, observed)) is not None:
+            raise blocked
+        statements = plan_drop(desired.name, desired.marker, desired.roles, observed)
+        cluster = self.group(resource.key)
+        await self.world.executor.run(resource.key, cluster, server, statements)
+        if self.world.executor.only_plans:
+            return
+        after = await server.shared(desired.roles.all, [desired.name])
+        if desired.name in after.databases:
+            raise Retryable("Deleting", f"Database {desired.name} is still there; trying again")
+
+
+def desired_database(
+    resource: Resource, spec: DatabaseSpec, cluster: DBClusterSpec, installation: str
+) -> DesiredDatabase:
+    """The database that a Database resource asks for."""
+    name = database_name(spec, resource.key.name)
+    options = spec.extension_options
+    return DesiredDatabase(
+        name=name,
+        marker=marker(resource.key.namespace, resource.key.name, installation),
+        roles=role_names(name),
+        extensions=tuple(
+            DesiredExtension(
+                extension,
+                options[extension].version if extension in options else None,
+                options[extension].schema_ if extension in options else None,
+            )
+            for extension in spec.extensions
+        ),
+        drop_extensions=spec.drop_extensions,
+        previous_extensions=tuple(
+            entry["name"] for entry in resource.status.get("extensions", ()) if isinstance(entry, dict)
+        ),
+        allowed_extensions=frozenset(cluster.allowed_extensions),
+        schemas=tuple(DesiredSchema(schema.name, schema.owner) for schema in spec.schemas),
+        template=spec.template,
+        encoding=None if spec.encoding is None else spec.encoding.value,
+        lc_collate=spec.lc_collate,
+        lc_ctype=spec.lc_ctype,
+        locale_provider=None if spec.locale_provider is None else spec.locale_provider.value,
+        icu_locale=spec.icu_locale,
+        connection_limit=spec.connection_limit,
+        settings=tuple(sorted(spec.settings.items())),
+        previous_settings=frozenset(resource.status.get("appliedSettings", ())),
+        revoke_public_connect=spec.revoke_public_connect is not False,
+    )
+
+
+def _refuse_unsupported(resource: Resource, spec: DatabaseSpec) -> None:
+    """A field that asks for what this version cannot do is never passed over in silence."""
+    wanted = []
+    if spec.owner is not None:
+        wanted.append("spec.owner")
+    if spec.adopt or resource.annotations.get(FORCE_ADOPT) == "true":
+        wanted.append("spec.adopt")
+    if wanted:
+        raise Blocked("UnsupportedField", f"{', '.join(wanted)}: this version cannot do that yet; leave it out")
+
+
+def _only_reports(context: _Context) -> bool:
+    """Drift is what differs although the same spec was Ready before."""
+    status = context.resource.status
+    return (
+        context.spec.drift_policy is DriftPolicy.REPORT
+        and status.get("phase") == DatabasePhase.READY
+        and status.get("observedGeneration") == context.resource.generation
+    )
+
+
+def _extensions(desired: DesiredDatabase, observed: ObservedDatabase) -> list[dict[str, object]]:
+    installed = {e.name: e.version for e in (observed.inside.extensions if observed.inside else ())}
+    names = [*(e.name for e in desired.extensions), *desired.previous_extensions]
+    found = [
+        ExtensionStatus(name=name, version=installed[name]).dump() for name in dict.fromkeys(names) if name in installed
+    ]
+    return found[:MAX_STATUS_ENTRIES]
+
+
+def _notes(context: _Context, observed: ObservedDatabase) -> list[str]:
+    """What a person should know although the database is ready."""
+    notes = []
+    if not context.desired.revoke_public_connect:
+        notes.append("every login of the server can connect (spec.revokePublicConnect is false)")
+    if observed.server.major < 15 and not observed.server.is_superuser:
+        notes.append(
+            "on this server every login that can connect may create in schema public: a superuser should run, in "
+            f"database {context.desired.name}, REVOKE CREATE ON SCHEMA public FROM PUBLIC"
+        )
+    return notes

@@ -1,0 +1,83 @@
+"""The controller of DBClusters: connects, tells the version, and what the admin lacks."""
+
+from psycopg import sql
+
+from dbtether.api.dbcluster import DBClusterPhase, DBClusterSpec, MissingPrivilege
+from dbtether.api.kinds import CONFIRM_SERVER
+from dbtether.api.resource import Resource
+from dbtether.api.validation import validate_resource
+from dbtether.controllers.base import Controller, Waiting
+from dbtether.controllers.report import Level, Report
+from dbtether.errors import Blocked
+from dbtether.postgres.server.model import ServerFacts
+from dbtether.runtime.reconcile import Again, Outcome
+
+
+class DBClusterController(Controller):
+    """Keeps a DBCluster's status true to its server."""
+
+    kind = "DBCluster"
+
+    async def ensure(self, resource: Resource) -> Outcome:
+        """Connect and report. Raises Retryable or Blocked."""
+        spec = validate_resource(DBClusterSpec, resource)
+        server = await self.world.servers.of(resource, spec)
+        facts = await server.refresh()
+        identity = _identity(resource, facts)
+        missing = missing_privileges(facts)
+        message = f"Connected to PostgreSQL {facts.version} as {facts.admin}"
+        if missing:
+            message += f"; the admin lacks {', '.join(item.privilege for item in missing)}"
+        status = {
+            "postgresVersion": facts.version,
+            "superuser": facts.is_superuser,
+            "missingPrivileges": [item.dump() for item in missing],
+            "serverIdentity": identity,
+        }
+        if resource.status.get("phase") != DBClusterPhase.CONNECTED or any(
+            resource.status.get(name) != value for name, value in status.items() if value
+        ):
+            status["lastCheckTime"] = self.world.now().strftime("%Y-%m-%dT%H:%M:%SZ")
+        await self.world.write(resource, Report(DBClusterPhase.CONNECTED, Level.READY, "Connected", message, status))
+        await server.pool.close_idle()
+        return Again(spec.check_interval.seconds)
+
+    def phase(self, resource: Resource, wanted: str) -> str:
+        """A DBCluster that waits for its users to go stays what it was: they still need it."""
+        if wanted == "Failed":
+            return DBClusterPhase.FAILED
+        return str(resource.status.get("phase", DBClusterPhase.PENDING))
+
+    async def delete(self, resource: Resource) -> None:
+        """Let it go once nothing uses it. Raises Waiting while something does."""
+        users = self.world.directory.users_of_cluster(resource.key.name)
+        if users:
+            more = f" and {len(users) - 1} more" if len(users) > 1 else ""
+            raise Waiting("InUse", f"{resource.key} is used by {users[0]}{more}: delete those first")
+        await self.world.servers.close(resource.key.name)
+
+
+def missing_privileges(facts: ServerFacts) -> tuple[MissingPrivilege, ...]:
+    """What the admin's login lacks for creating databases and users, each with the statement that gives it."""
+    if facts.is_superuser:
+        return ()
+    admin = sql.Identifier(facts.admin).as_string(None)
+    wanted = (("CREATEROLE", facts.can_create_roles), ("CREATEDB", facts.can_create_databases))
+    return tuple(
+        MissingPrivilege(privilege=name, statement=f"ALTER ROLE {admin} {name}") for name, has in wanted if not has
+    )
+
+
+def _identity(resource: Resource, facts: ServerFacts) -> str | None:
+    """The server's identity, unless it is another than the one on record. Raises Blocked then."""
+    known = resource.status.get("serverIdentity")
+    found = facts.system_identifier or None
+    if known is None or found is None or known == found:
+        return found or known
+    if resource.annotations.get(CONFIRM_SERVER) == found:
+        return found
+    raise Blocked(
+        "ServerChanged",
+        f"The endpoint leads to another server than before (identity {found}, was {known}): nothing is changed on it; "
+        f"if that is meant, annotate the DBCluster with {CONFIRM_SERVER}={found}",
+    )

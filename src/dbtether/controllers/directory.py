@@ -1,0 +1,109 @@
+"""Who names what: the databases and logins that resources claim, kept from the store's changes.
+
+Specs are read here before anybody has validated them, so a malformed one claims nothing.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dbtether.api.resource import Key, Resource
+from dbtether.runtime.store import Change, ChangeType, Store
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What one resource claims on a server."""
+
+    key: Key
+    order: tuple[str, Key]
+    """Creation time and key: of two that claim one thing, the smaller was first."""
+    cluster: str
+    name: str
+
+
+class Directory:
+    """Clusters of resources, and rivals for one database or login. Open it before the control loop runs."""
+
+    def __init__(self) -> None:
+        self._resources: dict[Key, Resource] = {}
+        self._by_name: dict[tuple[str, str], set[Key]] = {}
+
+    async def open(self, store: Store) -> None:
+        """Take in what is there and follow the changes."""
+        store.subscribe(self._take_in)
+        for kind in ("Database", "DatabaseUser"):
+            for resource in await store.list(kind):
+                self._put(resource)
+
+    def cluster_of(self, key: Key) -> str:
+        """The name of the DBCluster that a resource's work goes to; empty when nothing tells."""
+        if key.kind == "DBCluster":
+            return key.name
+        resource = self._resources.get(key)
+        if resource is None:
+            return ""
+        if key.kind == "Database":
+            return _text(_part(resource.spec, "clusterRef"), "name")
+        for target in database_keys(resource):
+            if cluster := self.cluster_of(target):
+                return cluster
+        return _text(resource.status, "clusterName")
+
+    def rivals(self, key: Key, cluster: str, name: str) -> tuple[Resource, ...]:
+        """The other resources of the kind that claim the same name on the same cluster, first come first."""
+        keys = self._by_name.get((key.kind, name), set()) - {key}
+        found = [self._resources[other] for other in keys if self.cluster_of(other) == cluster]
+        return tuple(sorted(found, key=lambda resource: (resource.created, resource.key)))
+
+    def users_of_cluster(self, cluster: str) -> tuple[Key, ...]:
+        """The Databases and DatabaseUsers of a cluster, sorted."""
+        return tuple(sorted(key for key in self._resources if self.cluster_of(key) == cluster))
+
+    def _take_in(self, change: Change) -> None:
+        if change.key.kind not in ("Database", "DatabaseUser"):
+            return
+        if change.type is ChangeType.REMOVED:
+            self._forget(change.key)
+        elif change.new is not None:
+            self._put(change.new)
+
+    def _put(self, resource: Resource) -> None:
+        self._forget(resource.key)
+        self._resources[resource.key] = resource
+        self._by_name.setdefault((resource.key.kind, claimed_name(resource)), set()).add(resource.key)
+
+    def _forget(self, key: Key) -> None:
+        known = self._resources.pop(key, None)
+        if known is not None:
+            self._by_name.get((key.kind, claimed_name(known)), set()).discard(key)
+
+
+def claimed_name(resource: Resource) -> str:
+    """The name in PostgreSQL that a Database or DatabaseUser claims."""
+    if resource.key.kind == "Database":
+        return _text(resource.spec, "databaseName") or resource.key.name.replace("-", "_")
+    return _text(resource.spec, "username") or resource.key.name
+
+
+def database_keys(user: Resource) -> tuple[Key, ...]:
+    """The Databases that a DatabaseUser refers to, in the spec's order."""
+    return tuple(dict.fromkeys(_database_keys(user)))
+
+
+def _database_keys(user: Resource) -> Iterator[Key]:
+    listed = user.spec.get("databases")
+    entries = [user.spec.get("databaseRef"), user.spec.get("database")]
+    for entry in [*entries, *(listed if isinstance(listed, list) else [])]:
+        if isinstance(entry, Mapping) and (name := _text(entry, "name")):
+            yield Key("Database", _text(entry, "namespace") or user.key.namespace, name)
+
+
+def _part(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found = values.get(name)
+    return found if isinstance(found, Mapping) else {}
+
+
+def _text(values: Mapping[str, Any], name: str) -> str:
+    found = values.get(name)
+    return found if isinstance(found, str) else ""

@@ -1,0 +1,56 @@
+"""The controllers put together over a store: what the command line and the operator both run."""
+
+import os
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from dbtether.controllers.base import World
+from dbtether.controllers.database import DatabaseController
+from dbtether.controllers.databaseuser import DatabaseUserController
+from dbtether.controllers.dbcluster import DBClusterController
+from dbtether.controllers.directory import Directory
+from dbtether.controllers.executor import Applying, Executor
+from dbtether.controllers.references import references_of_cluster, references_of_database, references_of_user
+from dbtether.controllers.servers import Servers
+from dbtether.runtime.controller import ControlLoop, LoopSettings, OutcomeHook, Registration
+from dbtether.runtime.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """A control loop with its world."""
+
+    loop: ControlLoop
+    world: World
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+@asynccontextmanager
+async def opened_engine(
+    store: Store,
+    *,
+    executor: Executor | None = None,
+    settings: LoopSettings | None = None,
+    on_outcome: OutcomeHook | None = None,
+    environment: Mapping[str, str] | None = None,
+    now: Callable[[], datetime] = _utc_now,
+) -> AsyncIterator[Engine]:
+    """An engine over the store; every server it opened is closed at the end."""
+    directory = Directory()
+    await directory.open(store)
+    servers = Servers(store, os.environ if environment is None else environment)
+    world = World(store, servers, directory, executor or Applying(), now)
+    registrations = (
+        Registration("DBCluster", DBClusterController(world), references_of_cluster),
+        Registration("Database", DatabaseController(world), references_of_database),
+        Registration("DatabaseUser", DatabaseUserController(world), references_of_user),
+    )
+    try:
+        yield Engine(ControlLoop(store, registrations, settings, on_outcome=on_outcome), world)
+    finally:
+        await servers.close_all()

@@ -1,0 +1,100 @@
+"""What happens to a plan: it is run (`dbtether apply`, the operator) or only written down (`dbtether plan`)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from dbtether.api.resource import Key
+from dbtether.postgres.roles.model import Role
+from dbtether.postgres.server.access import Server
+from dbtether.postgres.statement import Statement
+
+
+class Executor(Protocol):
+    """Takes the statements that a controller has planned and guarded."""
+
+    @property
+    def only_plans(self) -> bool:
+        """Whether the server stays as it is: then nothing is verified on it afterwards."""
+        ...
+
+    async def run(
+        self, key: Key, cluster: str, server: Server, statements: Sequence[Statement], creates: Sequence[str] = ()
+    ) -> None:
+        """Take the statements; `creates` names roles that exist afterwards. Raises Retryable or Blocked."""
+        ...
+
+    def assumed_roles(self, cluster: str) -> Mapping[str, Role]:
+        """Roles that plans would have created by now; empty when plans are run."""
+        ...
+
+
+class Applying:
+    """Runs every plan on the server."""
+
+    only_plans = False
+
+    async def run(
+        self, key: Key, cluster: str, server: Server, statements: Sequence[Statement], creates: Sequence[str] = ()
+    ) -> None:
+        """Run the statements. Raises Retryable or Blocked."""
+        del cluster, creates
+        if statements:
+            await server.apply(statements, str(key))
+
+    def assumed_roles(self, cluster: str) -> Mapping[str, Role]:
+        """None: they exist or they don't."""
+        del cluster
+        return {}
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """What would be run for one resource."""
+
+    key: Key
+    cluster: str
+    maintenance_database: str
+    statements: tuple[Statement, ...]
+
+
+class Recording:
+    """Writes every plan down and changes nothing."""
+
+    only_plans = True
+
+    def __init__(self) -> None:
+        self.planned: dict[Key, Planned] = {}
+        self._roles: dict[str, dict[str, Role]] = {}
+
+    async def run(
+        self, key: Key, cluster: str, server: Server, statements: Sequence[Statement], creates: Sequence[str] = ()
+    ) -> None:
+        """Write the statements down."""
+        if statements:
+            self.planned[key] = Planned(key, cluster, server.maintenance_database, tuple(statements))
+        assumed = self._roles.setdefault(cluster, {})
+        for name in creates:
+            assumed[name] = _new_group(name)
+
+    def assumed_roles(self, cluster: str) -> Mapping[str, Role]:
+        """The roles that plans of this run would have created."""
+        return self._roles.get(cluster, {})
+
+
+def _new_group(name: str) -> Role:
+    return Role(
+        name=name,
+        oid=0,
+        can_login=False,
+        inherits=True,
+        is_superuser=False,
+        can_create_roles=False,
+        can_create_databases=False,
+        can_replicate=False,
+        bypasses_rls=False,
+        connection_limit=-1,
+        valid_until=None,
+        comment=None,
+        verifier=None,
+    )

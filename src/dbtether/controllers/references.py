@@ -1,0 +1,44 @@
+"""What each kind's resources reference: changes of those wake them. Specs are not validated yet."""
+
+from collections.abc import Iterator
+
+from dbtether.api.names import credentials_secret_name
+from dbtether.api.resource import Key, Resource
+from dbtether.controllers.directory import database_keys
+
+
+def references_of_cluster(resource: Resource) -> Iterator[Key]:
+    """The Secrets with the admin's login and the TLS material."""
+    tls = resource.spec.get("tls")
+    parts = [resource.spec.get("credentialsSecretRef")]
+    if isinstance(tls, dict):
+        parts += [tls.get("caSecretRef"), tls.get("clientCertSecretRef")]
+    for part in parts:
+        if isinstance(part, dict) and isinstance(part.get("name"), str) and isinstance(part.get("namespace"), str):
+            yield Key("Secret", part["namespace"], part["name"])
+
+
+def references_of_database(resource: Resource) -> Iterator[Key]:
+    """Its DBCluster."""
+    part = resource.spec.get("clusterRef")
+    if isinstance(part, dict) and isinstance(part.get("name"), str):
+        yield Key("DBCluster", "", part["name"])
+
+
+def references_of_user(resource: Resource) -> Iterator[Key]:
+    """Its Databases, the Secrets it writes, and the one a password of one's own comes from."""
+    yield from database_keys(resource)
+    namespace = resource.key.namespace
+    yield Key("Secret", namespace, credentials_secret_name(resource.key.name))
+    secret = resource.spec.get("secret")
+    if isinstance(secret, dict) and isinstance(secret.get("name"), str):
+        yield Key("Secret", namespace, secret["name"])
+    for entry in resource.status.get("databases", ()):
+        if isinstance(entry, dict) and isinstance(entry.get("secretName"), str):
+            yield Key("Secret", namespace, entry["secretName"])
+    own = resource.spec.get("passwordSecretRef")
+    if isinstance(own, dict) and isinstance(own.get("name"), str):
+        yield Key("Secret", namespace, own["name"])
+    cluster = resource.status.get("clusterName")
+    if isinstance(cluster, str) and cluster:
+        yield Key("DBCluster", "", cluster)

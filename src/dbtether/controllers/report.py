@@ -1,0 +1,93 @@
+"""Statuses and Events: what a reconcile found, written only when it differs from what is there."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from dbtether.api.model import Condition, ConditionStatus
+from dbtether.api.resource import Resource
+from dbtether.runtime.store import EventType, Store
+
+
+class Level(StrEnum):
+    """How a resource is, as kstatus and people see it."""
+
+    READY = "Ready"
+    PROGRESSING = "Progressing"
+    """Something else must happen first, or an attempt is repeated."""
+    STALLED = "Stalled"
+    """A person must change something."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a reconcile has to say about its resource."""
+
+    phase: str
+    level: Level
+    reason: str
+    message: str
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    """The kind's own status fields, by alias. Those that are not named keep their value; None removes one."""
+
+
+def next_status(resource: Resource, report: Report, now: datetime) -> dict[str, Any]:
+    """The status after the report. Pure; equal to the old one when only a clock moved on."""
+    old = resource.status
+    status: dict[str, Any] = {**old, **report.fields}
+    status |= {
+        "phase": report.phase,
+        "message": report.message,
+        "observedGeneration": resource.generation,
+        "conditions": _conditions(old.get("conditions", ()), report, resource.generation, now),
+    }
+    return {name: value for name, value in status.items() if value is not None and value != []}
+
+
+def _conditions(old: Any, report: Report, generation: int, now: datetime) -> list[dict[str, Any]]:
+    """Ready, and kstatus' Reconciling and Stalled, which are there only while they are true."""
+    wanted = [("Ready", report.level is Level.READY)]
+    if report.level is Level.PROGRESSING:
+        wanted.append(("Reconciling", True))
+    if report.level is Level.STALLED:
+        wanted.append(("Stalled", True))
+    known = {entry.get("type"): entry for entry in old if isinstance(entry, dict)}
+    conditions = []
+    for type_, holds in wanted:
+        status = ConditionStatus.TRUE if holds else ConditionStatus.FALSE
+        built = Condition(
+            type=type_,
+            status=status,
+            reason=report.reason,
+            message=report.message,
+            last_transition_time=now,
+            observed_generation=generation,
+        ).dump()
+        previous = known.get(type_)
+        if previous is not None and previous.get("status") == status:
+            built["lastTransitionTime"] = previous.get("lastTransitionTime", built["lastTransitionTime"])
+        conditions.append(built)
+    return conditions
+
+
+async def write_report(store: Store, resource: Resource, report: Report, now: datetime) -> Resource:
+    """Write the status if it differs, and an Event when the reason of the Ready condition is a new one."""
+    status = next_status(resource, report, now)
+    if status == resource.status:
+        return resource
+    before = _reason(resource.status)
+    written = await store.write_status(resource, status)
+    if report.reason != before and report.level is not Level.PROGRESSING:
+        type_ = EventType.NORMAL if report.level is Level.READY else EventType.WARNING
+        await store.record_event(written, type_, report.reason, report.message)
+    return written
+
+
+def _reason(status: Mapping[str, Any]) -> str | None:
+    for condition in status.get("conditions", ()):
+        if isinstance(condition, dict) and condition.get("type") == "Ready":
+            reason = condition.get("reason")
+            return reason if isinstance(reason, str) else None
+    return None
