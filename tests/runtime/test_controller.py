@@ -1,82 +1,18 @@
-"""The control loop, with small reconcilers over a store in memory."""
+"""The control loop: what each outcome leads to, and how runs begin and end."""
 
 import asyncio
-import logging
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
-from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
+from tests.runtime.scripted import DATABASE, FAST, USER, Scripted, counted, in_turn, loop_over, run
 
-from dbtether.api.resource import Key, Resource, Secret
+from dbtether.api.resource import Key
 from dbtether.errors import Blocked, InvalidSpec, Retryable, StateError
 from dbtether.runtime.controller import ControlLoop, LoopSettings, Registration
 from dbtether.runtime.outcomes import OutcomeLabel
 from dbtether.runtime.overlay import MemoryStore
 from dbtether.runtime.queue import Backoff
 from dbtether.runtime.reconcile import Again, Done, Outcome
-
-Act = Callable[[Key], Awaitable[Any]]
-
-DATABASE = Key("Database", "default", "db")
-USER = Key("DatabaseUser", "default", "user")
-CREDENTIALS = Key("Secret", "default", "user-credentials")
-
-FAST = LoopSettings(
-    workers=8,
-    group_limit=4,
-    reconcile_timeout_seconds=5,
-    backoff=Backoff(first_seconds=0.001, limit_seconds=0.01),
-    bug_backoff=Backoff(first_seconds=0.001, limit_seconds=0.01),
-    grace_seconds=1,
-)
-
-
-@dataclass
-class Scripted:
-    """A reconciler that remembers its calls and does what the test says."""
-
-    act: Act
-    group_name: str = "main"
-    calls: list[Key] = field(default_factory=list)
-
-    async def reconcile(self, key: Key) -> Outcome:
-        self.calls.append(key)
-        outcome: Outcome = await self.act(key)
-        return outcome
-
-    def group(self, key: Key) -> str:
-        return self.group_name
-
-
-def in_turn(*outcomes: Outcome | BaseException) -> Act:
-    """Give one outcome after the other, and the last one for ever."""
-    left = list(outcomes)
-
-    async def act(_: Key) -> Outcome:
-        outcome = left.pop(0) if len(left) > 1 else left[0]
-        if isinstance(outcome, BaseException):
-            raise outcome
-        return outcome
-
-    return act
-
-
-def run(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    asyncio.run(asyncio.wait_for(main(), 20))
-
-
-async def loop_over(reconciler: Scripted, settings: LoopSettings = FAST, **options: Any) -> ControlLoop:
-    """A loop with one database in its store."""
-    store = MemoryStore(installation="test")
-    await store.apply_resource(DATABASE, {})
-    return ControlLoop(store, [Registration("Database", reconciler)], settings, **options)
-
-
-def counted(loop: ControlLoop, kind: str = "Database") -> dict[str, int]:
-    """The outcomes that occurred."""
-    return {label.value: n for label, n in loop.statistics[kind].outcomes.items() if n}
-
 
 # -- outcomes -----------------------------------------------------------------------------------------
 
@@ -125,7 +61,7 @@ def test_a_retryable_error_is_retried_until_it_passes(error: Exception) -> None:
 def test_success_resets_the_back_off() -> None:
     async def main() -> None:
         away = Retryable("ServerAway", "the server is away")
-        loop = await loop_over(Scripted(in_turn(away, Again(0.001), Done())))
+        loop = await loop_over(Scripted(in_turn(away, away, Again(60))))
         settlement = await loop.run_until_settled(10)
         assert settlement.failing == ()
         assert loop.queue_statistics.failing == 0
@@ -390,6 +326,26 @@ def test_the_daemon_looks_at_everything_again_at_each_resync() -> None:
     run(main)
 
 
+def test_a_group_that_cannot_be_told_does_not_fail_the_write_that_woke_the_key(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class WithoutGroup(Scripted):
+        def group(self, key: Key) -> str:
+            raise KeyError(key.name)
+
+    async def main() -> None:
+        store = MemoryStore(installation="test")
+        reconciler = WithoutGroup(in_turn(Done()))
+        loop = ControlLoop(store, [Registration("Database", reconciler)], FAST)
+        await loop.run_until_settled(10)
+        await store.apply_resource(DATABASE, {})
+        assert (await loop.run_until_settled(10)).is_settled
+        assert reconciler.calls == [DATABASE]
+        assert "the group of Database default/db" in caplog.text
+
+    run(main)
+
+
 def test_waking_an_unknown_kind_is_refused() -> None:
     async def main() -> None:
         loop = await loop_over(Scripted(in_turn(Done())))
@@ -397,202 +353,3 @@ def test_waking_an_unknown_kind_is_refused() -> None:
             loop.wake(USER)
 
     run(main)
-
-
-# -- wake-ups -----------------------------------------------------------------------------------------
-
-
-def references_of_user(user: Resource) -> Iterable[Key]:
-    yield Key("Database", user.key.namespace, user.spec["databaseRef"])
-    yield CREDENTIALS
-
-
-@dataclass
-class Pair:
-    """A database and a user that references it and a Secret, all settled."""
-
-    store: MemoryStore
-    database: Scripted
-    user: Scripted
-    loop: ControlLoop
-
-    @classmethod
-    async def settled(cls, act_on_user: Act | None = None) -> "Pair":
-        store = MemoryStore(installation="test")
-        database = Scripted(in_turn(Done()))
-        user = Scripted(act_on_user or in_turn(Done()))
-        registrations = [
-            Registration("Database", database),
-            Registration("DatabaseUser", user, references_of_user),
-        ]
-        pair = cls(store, database, user, ControlLoop(store, registrations, FAST))
-        await store.apply_resource(USER, {"databaseRef": "db"})
-        await pair.woken()
-        return pair
-
-    async def woken(self) -> list[Key]:
-        """Settle, and tell what was reconciled meanwhile."""
-        await self.loop.run_until_settled(10)
-        calls = self.database.calls + self.user.calls
-        self.database.calls.clear()
-        self.user.calls.clear()
-        return calls
-
-
-def test_a_resource_that_appears_wakes_those_that_waited_for_it() -> None:
-    async def main() -> None:
-        pair = await Pair.settled()
-        await pair.store.apply_resource(DATABASE, {})
-        assert await pair.woken() == [DATABASE, USER]
-
-    run(main)
-
-
-def test_a_status_wakes_those_that_reference_the_resource_and_not_itself() -> None:
-    async def main() -> None:
-        pair = await Pair.settled()
-        database = await pair.store.apply_resource(DATABASE, {})
-        await pair.woken()
-        await pair.store.write_status(database, {"phase": "Ready"})
-        assert await pair.woken() == [USER]
-
-    run(main)
-
-
-def test_finalizers_wake_the_resource_itself_alone() -> None:
-    async def main() -> None:
-        pair = await Pair.settled()
-        database = await pair.store.apply_resource(DATABASE, {})
-        await pair.woken()
-        await pair.store.write_finalizers(database, ("one",))
-        assert await pair.woken() == [DATABASE]
-
-    run(main)
-
-
-def test_spec_annotations_labels_and_deletion_wake_the_resource_itself() -> None:
-    async def main() -> None:
-        pair = await Pair.settled()
-        for change in (
-            pair.store.apply_resource(USER, {"databaseRef": "db", "x": 1}),
-            pair.store.apply_resource(USER, {"databaseRef": "db", "x": 1}, {"team": "x"}),
-            pair.store.apply_resource(USER, {"databaseRef": "db", "x": 1}, {}, {"note": "x"}),
-            pair.store.request_deletion(USER),
-        ):
-            await change
-            assert await pair.woken() == [USER]
-
-    run(main)
-
-
-def test_a_secret_that_comes_changes_or_goes_wakes_those_that_reference_it() -> None:
-    async def main() -> None:
-        pair = await Pair.settled()
-        secret = await pair.store.write_secret(Secret(CREDENTIALS.namespace, CREDENTIALS.name, {"a": b"1"}))
-        assert await pair.woken() == [USER]
-        secret = await pair.store.write_secret(replace(secret, data={"a": b"2"}))
-        assert await pair.woken() == [USER]
-        await pair.store.delete_secret(secret)
-        assert await pair.woken() == [USER]
-
-    run(main)
-
-
-def test_a_removed_resource_wakes_those_that_reference_it() -> None:
-    async def main() -> None:
-        pair = await Pair.settled()
-        await pair.store.apply_resource(DATABASE, {})
-        await pair.woken()
-        await pair.store.request_deletion(DATABASE)
-        assert await pair.woken() == [DATABASE, USER]
-
-    run(main)
-
-
-def test_what_waits_for_its_deletion_is_woken_when_its_last_user_is_gone() -> None:
-    async def main() -> None:
-        pair = await Pair.settled()
-        database = await pair.store.apply_resource(DATABASE, {})
-        await pair.store.write_finalizers(database, ("dbtether.io/finalizer",))
-        await pair.woken()
-        await pair.store.request_deletion(USER)
-        assert await pair.woken() == [USER]
-        await pair.store.apply_resource(USER, {"databaseRef": "db"})
-        await pair.store.request_deletion(DATABASE)
-        await pair.woken()
-        await pair.store.request_deletion(USER)
-        assert await pair.woken() == [DATABASE, USER]
-
-    run(main)
-
-
-def test_a_changed_reference_is_followed() -> None:
-    async def main() -> None:
-        pair = await Pair.settled()
-        await pair.store.apply_resource(USER, {"databaseRef": "other"})
-        await pair.woken()
-        await pair.store.apply_resource(DATABASE, {})
-        assert await pair.woken() == [DATABASE]
-        other = Key("Database", "default", "other")
-        await pair.store.apply_resource(other, {})
-        assert await pair.woken() == [other, USER]
-
-    run(main)
-
-
-def test_what_a_reconcile_writes_does_not_wake_its_own_key() -> None:
-    async def main() -> None:
-        stores: list[MemoryStore] = []
-
-        async def act(key: Key) -> Outcome:
-            if stores:
-                user = await stores[0].get(key)
-                assert user
-                held = await stores[0].write_finalizers(user, ("dbtether.io/finalizer",))
-                assert held
-                await stores[0].write_secret(Secret(CREDENTIALS.namespace, CREDENTIALS.name, {"a": b"1"}))
-                await stores[0].write_status(held, {"phase": "Ready"})
-            return Done()
-
-        pair = await Pair.settled(act)
-        stores.append(pair.store)
-        pair.loop.wake(USER)
-        assert await pair.woken() == [USER]
-
-    run(main)
-
-
-def test_a_change_by_somebody_else_during_a_reconcile_is_looked_at_afterwards() -> None:
-    async def main() -> None:
-        begun, go_on = asyncio.Event(), asyncio.Event()
-
-        async def act(_: Key) -> Outcome:
-            begun.set()
-            await go_on.wait()
-            return Done()
-
-        store = MemoryStore(installation="test")
-        await store.apply_resource(DATABASE, {})
-        reconciler = Scripted(act)
-        loop = ControlLoop(store, [Registration("Database", reconciler)], FAST)
-        running = asyncio.create_task(loop.run_until_settled(10))
-        await begun.wait()
-        await store.apply_resource(DATABASE, {"changed": True})
-        go_on.set()
-        await running
-        assert reconciler.calls == [DATABASE, DATABASE]
-
-    run(main)
-
-
-def test_a_spec_whose_references_cannot_be_read_is_still_stored_and_reconciled(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    async def main() -> None:
-        pair = await Pair.settled()
-        await pair.store.apply_resource(USER, {"nonsense": 1})
-        assert await pair.woken() == [USER]
-        assert "references of DatabaseUser default/user" in caplog.text
-
-    with caplog.at_level(logging.ERROR):
-        run(main)

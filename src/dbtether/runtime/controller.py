@@ -188,7 +188,12 @@ class ControlLoop:
             self._queue.add(key)
 
     def _group(self, key: Key) -> str:
-        return self._registrations[key.kind].reconciler.group(key)
+        try:
+            return self._registrations[key.kind].reconciler.group(key)
+        except Exception:
+            # Asked for in the middle of somebody's write to the store, which must not fail over it.
+            logger.exception("the group of %s cannot be told", key)
+            return ""
 
     # -- one reconcile --------------------------------------------------------------------------------
 

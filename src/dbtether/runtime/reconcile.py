@@ -1,7 +1,12 @@
 """The reconcile contract: a key goes in, one of four outcomes comes out.
 
-Done and Again are returned; Retryable and Blocked (dbtether.errors) are raised. Anything else that is
-raised is a bug. `runtime.controller` is the one place that tells them apart and counts them.
+Done and Again are returned; Retryable and Blocked (dbtether.errors) are raised. A StateError, mostly a
+conflict in the store, is retried as a Retryable is. Anything else that is raised is a bug.
+`runtime.controller` is the one place that tells them apart and counts them.
+
+A key is reconciled when its resource is new or asks for something else, when what it references changed, and
+when the outcome said so; never because of what its own reconcile wrote. A reconcile that wants to be
+called again after its own write returns Again(0).
 """
 
 from dataclasses import dataclass

@@ -89,5 +89,8 @@ class Store(Protocol):
         ...
 
     def subscribe(self, listener: Callable[[Change], None]) -> None:
-        """Call `listener` after each stored change, in order, for as long as the store is open."""
+        """Call `listener` after each stored change, in order, for as long as the store is open.
+
+        Where this process made the change, the call comes in the context of the task that wrote.
+        """
         ...

@@ -4,7 +4,9 @@ import asyncio
 import os
 import re
 import stat
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -350,6 +352,23 @@ def test_a_disk_that_refuses_is_a_state_error_and_nothing_is_half_written(state:
                 await store.write_status(database, {"phase": "Failed"})
             assert await store.get(DATABASE) == database
             assert list(database_file(state).parent.glob(".tmp*")) == []
+
+    asyncio.run(main())
+
+
+def test_threads_that_wait_for_something_else_do_not_hold_up_a_write(state: Path) -> None:
+    release = threading.Event()
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(ThreadPoolExecutor(1))
+        waiting = loop.run_in_executor(None, release.wait)
+        try:
+            with LocalStore.open(state) as store:
+                await asyncio.wait_for(store.write_secret(SECRET), 10)
+        finally:
+            release.set()
+            await waiting
 
     asyncio.run(main())
 

@@ -7,6 +7,7 @@ must survive a power failure is written by a thread, because the disk decides ho
 
 import asyncio
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
@@ -33,6 +34,8 @@ from dbtether.runtime.local.layout import CLUSTER_FOLDER, Layout
 
 T = TypeVar("T")
 
+_WRITING_THREADS = 4
+
 
 class FileBacking:
     """Records as files in a state directory; `events` is None when it was opened for reading only."""
@@ -42,6 +45,8 @@ class FileBacking:
         self._layout = layout
         self._events = events
         self._is_open = events is not None
+        # Threads of our own: those of the event loop may all be waiting for the name of a dead server.
+        self._threads = ThreadPoolExecutor(_WRITING_THREADS, thread_name_prefix="state")
         self._resources: dict[str, dict[Key, Resource]] = {}
         self._sorted_keys: dict[str, tuple[Key, ...]] = {}
         self._secrets: dict[tuple[str, str], Secret] = {}
@@ -51,8 +56,9 @@ class FileBacking:
                 self._resources.setdefault(key.kind, {})[key] = resource
 
     def close(self) -> None:
-        """Refuse every write from now on."""
+        """Finish what is being written and refuse every write from now on."""
         self._is_open = False
+        self._threads.shutdown()
 
     async def resource(self, key: Key) -> Resource | None:
         """The resource as it is in memory."""
@@ -74,7 +80,7 @@ class FileBacking:
         if status_only:
             write_file(path, content, durable=False)
         else:
-            await asyncio.to_thread(_write_durably, path, content)
+            await self._in_thread(_write_durably, path, content)
         found = self._resources.setdefault(resource.key.kind, {})
         if resource.key not in found:
             self._sorted_keys.pop(resource.key.kind, None)
@@ -83,7 +89,7 @@ class FileBacking:
     async def remove_resource(self, key: Key) -> None:
         """Remove the file, then forget the resource."""
         self._check_open()
-        await asyncio.to_thread(remove_file, self._layout.resource(key))
+        await self._in_thread(remove_file, self._layout.resource(key))
         self._resources[key.kind].pop(key, None)
         self._sorted_keys.pop(key.kind, None)
 
@@ -110,13 +116,13 @@ class FileBacking:
         self._check_open()
         path = self._layout.secret(secret.namespace, secret.name)
         content = _encoded(secret_text, secret, path)
-        await asyncio.to_thread(_write_durably, path, content)
+        await self._in_thread(_write_durably, path, content)
         self._secrets[secret.namespace, secret.name] = secret
 
     async def remove_secret(self, namespace: str, name: str) -> None:
         """Remove the file, then forget the Secret."""
         self._check_open()
-        await asyncio.to_thread(remove_file, self._layout.secret(namespace, name))
+        await self._in_thread(remove_file, self._layout.secret(namespace, name))
         self._secrets.pop((namespace, name), None)
 
     def put_event(self, event: Event) -> None:
@@ -124,6 +130,9 @@ class FileBacking:
         self._check_open()
         if self._events:
             self._events.append(event)
+
+    async def _in_thread(self, write: Callable[..., None], *arguments: object) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._threads, write, *arguments)
 
     def _check_open(self) -> None:
         if not self._is_open:
