@@ -26,6 +26,7 @@ _LOCK = sql.SQL("SELECT pg_catalog.pg_advisory_xact_lock({}, {})")
 _TRIES = 4
 # 01007 no privileges were granted, 01006 no privileges could be revoked: the command says GRANT, yet failed.
 _FAILING_WARNINGS = {"01006", "01007"}
+_GRANTING = ("GRANT", "REVOKE", "ALTER DEFAULT PRIVILEGES", "DROP OWNED")
 
 
 async def apply(
@@ -162,7 +163,7 @@ def _audit(batch: Batch, subject: str, seconds: float) -> None:
 
 
 def _is_grant(item: Statement) -> bool:
-    return item.query.as_string(None).lstrip().upper().startswith(("GRANT", "REVOKE"))
+    return item.query.as_string(None).lstrip().upper().startswith(_GRANTING)
 
 
 def _doing(item: Statement) -> str:

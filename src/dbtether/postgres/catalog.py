@@ -15,6 +15,7 @@ from dbtether.postgres.databases.observe import DATABASES, database_from_row, pr
 from dbtether.postgres.pool import Connection
 from dbtether.postgres.roles.model import Membership, Role
 from dbtether.postgres.roles.observe import (
+    DATABASE_PRIVILEGES,
     MEMBERSHIPS,
     NO_VERIFIER,
     OPTIONS_15,
@@ -50,12 +51,16 @@ async def observe_shared(
             MEMBERSHIPS.format(options=options).encode(), (names, names, names)
         )
         setting_rows = await connection.cursor(row_factory=dict_row).execute(SETTINGS, (names,))
+        privilege_rows = await connection.cursor(row_factory=dict_row).execute(DATABASE_PRIVILEGES, (names,))
         database_rows = await connection.cursor(row_factory=dict_row).execute(
             DATABASES.format(**provider_columns(server.major)).encode(), (sorted(set(databases)),)
         )
     return Shared(
         roles=roles_from_rows(
-            await role_rows.fetchall(), await membership_rows.fetchall(), await setting_rows.fetchall()
+            await role_rows.fetchall(),
+            await membership_rows.fetchall(),
+            await setting_rows.fetchall(),
+            await privilege_rows.fetchall(),
         ),
         databases={row["name"]: database_from_row(row) for row in await database_rows.fetchall()},
     )

@@ -19,8 +19,10 @@ _OPTIONS = (
     "-c role=none -c search_path=pg_catalog,pg_temp -c default_transaction_read_only=off "
     "-c default_transaction_isolation=read\\ committed -c statement_timeout={statement_timeout_ms} "
     "-c lock_timeout={lock_timeout_ms} -c idle_in_transaction_session_timeout=60000 "
-    "-c client_min_messages=warning"
+    "-c client_min_messages=warning -c datestyle=ISO -c timezone=UTC"
 )
+# Settings that older servers do not know, and refuse a session for.
+_OPTIONS_SINCE = ((16, "-c createrole_self_grant="), (17, "-c transaction_timeout=0"))
 _PQERRORS_VERBOSE = 2
 
 
@@ -40,8 +42,11 @@ class ConnectParameters:
     statement_timeout_seconds: float = 300.0
     lock_timeout_seconds: float = 5.0
 
-    def conninfo(self, database: str, application_name: str, *, admin: bool) -> str:
-        """The libpq connection string; with `admin` the session is shielded from tenants' settings."""
+    def conninfo(self, database: str, application_name: str, *, admin: bool, major: int = 0) -> str:
+        """The libpq connection string; with `admin` the session is shielded from tenants' settings.
+
+        `major` is the server's, where it is known already: newer ones have more that a tenant could set.
+        """
         values: dict[str, str] = {
             "host": self.host,
             "port": str(self.port),
@@ -71,15 +76,16 @@ class ConnectParameters:
                 statement_timeout_ms=int(self.statement_timeout_seconds * 1000),
                 lock_timeout_ms=int(self.lock_timeout_seconds * 1000),
             )
+            values["options"] += "".join(f" {option}" for since, option in _OPTIONS_SINCE if major >= since)
         return make_conninfo("", **values)
 
 
 async def connect(
-    parameters: ConnectParameters, database: str, application_name: str, *, admin: bool = True
+    parameters: ConnectParameters, database: str, application_name: str, *, admin: bool = True, major: int = 0
 ) -> psycopg.AsyncConnection[tuple[object, ...]]:
     """An open connection in autocommit mode. Raises ConnectError with the server's SQLSTATE."""
     addresses = await _resolve(parameters.host, parameters.port)
-    conninfo = parameters.conninfo(database, application_name, admin=admin)
+    conninfo = parameters.conninfo(database, application_name, admin=admin, major=major)
     failure = ConnectError(None, "no address")
     for address in addresses:
         # `host` stays in the string: TLS checks the certificate against it, not against the address.

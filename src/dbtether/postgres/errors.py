@@ -32,6 +32,8 @@ RETRYABLE: dict[str, str] = {
     "57P02": "ConnectionFailed",  # crash_shutdown
     "57P03": "ConnectionFailed",  # cannot_connect_now
     "25P03": "ConnectionFailed",  # idle_in_transaction_session_timeout
+    "25P04": "ConnectionFailed",  # transaction_timeout
+    "57P05": "ConnectionFailed",  # idle_session_timeout
     "53100": "ServerOutOfResources",
     "53200": "ServerOutOfResources",
 }
@@ -71,6 +73,9 @@ def classify(error: psycopg.Error, doing: str) -> DbtetherError:
     message = primary_message(error)
     sqlstate = error.sqlstate
     text = f"Could not {doing}: {message}"
+    if sqlstate is None and not isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
+        # psycopg itself refused a value (NUL in a text, a time it cannot hold): no server was asked.
+        return Blocked("StatementRefused", text)
     retry = retry_reason(sqlstate, message)
     if retry is not None:
         return Retryable(retry, f"{text}; trying again")

@@ -28,7 +28,7 @@ class Login:
     sqlstate: str | None = None
 
 
-_INVALID_PASSWORD = "28P01"
+_REFUSED_LOGIN = "28P01"
 
 
 async def try_login(parameters: ConnectParameters, user: str, password: str, database: str, works_as: str) -> Login:
@@ -43,7 +43,7 @@ async def try_login(parameters: ConnectParameters, user: str, password: str, dat
     except ConnectError as error:
         if error.sqlstate is None:
             return Login(LoginResult.UNREACHABLE, error.message)
-        wrong = error.sqlstate == _INVALID_PASSWORD
+        wrong = error.sqlstate == _REFUSED_LOGIN
         result = LoginResult.WRONG_PASSWORD if wrong else LoginResult.REFUSED
         return Login(result, error.message, error.sqlstate)
     try:

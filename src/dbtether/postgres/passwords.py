@@ -33,8 +33,12 @@ def generate_password(length: int) -> str:
 def scram_verifier(password: str, user: str) -> str:
     """The SCRAM-SHA-256 verifier that PostgreSQL stores, with a fresh salt (libpq, PQencryptPasswordConn).
 
-    Raises Blocked when libpq returns something else: the server would store that as a plain password.
+    Raises Blocked for an empty password or one with NUL, and when libpq returns something else: the server
+    would store that as a plain password.
     """
+    if not password or "\0" in password:
+        # libpq would end it there; the server takes an empty one as none at all.
+        raise Blocked("PasswordRejected", "A password must not be empty, nor have a NUL in it: choose another")
     made = _unconnected().encrypt_password(password.encode(), user.encode(), b"scram-sha-256").decode()
     if _VERIFIER.fullmatch(made) is None:
         raise Blocked("PasswordRejected", "The password could not be turned into a SCRAM verifier: choose another")

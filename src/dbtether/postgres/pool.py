@@ -37,8 +37,14 @@ class Pool:
         self._slots = asyncio.Semaphore(limit)
         self._idle: list[_Idle] = []
         self._open = 0
+        self.uses = 0
+        """How often a connection was taken: an observation takes one for one round trip."""
         self._limit = limit
         self._closed = False
+        self.uses = 0
+        """How often a connection was taken: the round trips of a reconcile, seen from here."""
+        self.major = 0
+        """The server's major version once it is known: later connections are shielded from its settings too."""
 
     @property
     def open_connections(self) -> int:
@@ -53,6 +59,7 @@ class Pool:
         """
         async with self._slots:
             connection = await self._take(database)
+            self.uses += 1
             try:
                 yield connection
             finally:
@@ -69,7 +76,7 @@ class Pool:
             await self._close(self._idle.pop(0).connection)
         self._open += 1
         try:
-            return await connect(self._parameters, database, self._application_name)
+            return await connect(self._parameters, database, self._application_name, major=self.major)
         except BaseException:
             self._open -= 1
             raise
@@ -111,6 +118,7 @@ def _is_usable(connection: Connection) -> bool:
         not connection.closed
         and not connection.broken
         and connection.info.transaction_status == pq.TransactionStatus.IDLE
+        and connection.pgconn.pipeline_status == pq.PipelineStatus.OFF
         and not _has_ended(connection)
     )
 

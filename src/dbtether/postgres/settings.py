@@ -1,5 +1,6 @@
 """Settings kept in pg_db_role_setting: what differs, and the ALTER for it. Pure."""
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ from dbtether.postgres.statement import Statement, statement
 
 # Settings whose value is a list of names: each element is quoted by itself (PostgreSQL, `SET search_path`).
 _LISTS = frozenset({"search_path", "temp_tablespaces"})
+_ELEMENT = re.compile(r'(?:^|,)\s*(?:"((?:[^"]|"")*)"\s*(?=,|$)|([^,]*))')
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +35,9 @@ def setting_changes(
     for lower, (name, value) in sorted(target.items()):
         if lower not in by_lower or not _same(lower, by_lower[lower], value):
             yield SettingChange(name, value)
+    resettable = {name.lower() for name in ours}
     for name in sorted(current):
-        if name.lower() not in target and name in ours:
+        if name.lower() not in target and name.lower() in resettable:
             yield SettingChange(name, None)
 
 
@@ -45,7 +48,10 @@ def _same(name: str, current: str, wanted: str) -> bool:
 
 
 def _elements(value: str) -> list[str]:
-    return [part.strip().strip('"') for part in value.split(",")]
+    """The names in a list; a quoted one may hold commas, and quotes twice."""
+    return [
+        quoted.replace('""', '"') if quoted or not plain else plain.strip() for quoted, plain in _ELEMENT.findall(value)
+    ]
 
 
 def setting_statement(change: SettingChange, target: sql.Composable, of: str, *, as_role: str | None) -> Statement:

@@ -4,13 +4,14 @@ Nothing here connects to a server: `plan` functions make statements, `postgres.a
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import LiteralString
 
 from psycopg import sql
 
-MASK = "'********'"
+# No valid SQL: a masked script that somebody runs must fail, not give every login this very password.
+MASK = "********"
 
 
 class SecretLiteral(sql.Literal):
@@ -59,7 +60,7 @@ def statement(
 ) -> Statement:
     """A Statement from a template with `{name}` places; only Identifier, Literal and SQL go into them."""
     return Statement(
-        purpose=purpose,
+        purpose=_one_line(purpose),
         database=database,
         query=sql.SQL(template).format(**parts),
         as_role=as_role,
@@ -67,6 +68,11 @@ def statement(
         destructive=destructive,
         new_transaction=new_transaction,
     )
+
+
+def in_new_transaction(item: Statement) -> Statement:
+    """The same statement, to run when those before it are committed."""
+    return replace(item, new_transaction=True)
 
 
 def identifiers(names: Iterable[str]) -> sql.Composed:
@@ -130,13 +136,12 @@ def script(statements: Iterable[Statement], maintenance_database: str) -> str:
     lines: list[str] = []
     for batch in batches(statements):
         database = batch.database or maintenance_database
-        connect = sql.Literal(f"dbname={_conninfo_value(database)}").as_string(None)
-        lines.append(f"\\connect -reuse-previous=on {connect}")
+        lines.append(f"\\connect -reuse-previous=on {_psql_argument(f'dbname={_quoted_value(database)}')}")
         if batch.transactional:
             lines.append("BEGIN;")
         for item, query in commands(batch):
             if item is not None:
-                lines.append(f"-- {_one_line(item.purpose)}{' (destructive)' if item.destructive else ''}")
+                lines.append(f"-- {item.purpose}{' (destructive)' if item.destructive else ''}")
             lines.append(f"{mask(query).as_string(None)};")
         if batch.transactional:
             lines.append("COMMIT;")
@@ -144,11 +149,18 @@ def script(statements: Iterable[Statement], maintenance_database: str) -> str:
 
 
 def _one_line(text: str) -> str:
-    # A line break in a name would end the comment and turn what follows into SQL.
+    # A line break in a name would end a script's comment and turn what follows into SQL, or forge a line of
+    # the audit log.
     return "".join(character if character.isprintable() else "?" for character in text)
 
 
-def _conninfo_value(text: str) -> str:
+def _quoted_value(text: str) -> str:
     # Quoting of libpq keyword/value strings (libpq, section "Keyword/Value Connection Strings").
     escaped = text.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
+
+
+def _psql_argument(text: str) -> str:
+    # psql reads C-like escapes within single quotes (psql, "Meta-Commands"); a line break ends the command.
+    escaped = text.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n").replace("\r", "\\r")
     return f"'{escaped}'"

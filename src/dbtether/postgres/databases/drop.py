@@ -14,9 +14,9 @@ from dbtether.errors import Blocked
 from dbtether.postgres.databases.model import Database, Session
 from dbtether.postgres.databases.plan import acting_as
 from dbtether.postgres.guards import Verdict
-from dbtether.postgres.roles.drop import ended_sessions
 from dbtether.postgres.roles.model import Role, RoleNames
 from dbtether.postgres.roles.plan import administrator_of
+from dbtether.postgres.roles.sessions import ended_sessions
 from dbtether.postgres.server.model import ServerFacts
 from dbtether.postgres.statement import Statement, statement
 

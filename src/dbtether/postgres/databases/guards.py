@@ -149,11 +149,11 @@ def property_cannot_change(desired: DesiredDatabase, observed: ObservedDatabase)
     if database is None:
         return None
     pairs = (
-        ("encoding", desired.encoding, database.encoding),
+        ("encoding", _encoding(desired.encoding), _encoding(database.encoding)),
         ("lcCollate", desired.lc_collate, database.lc_collate),
         ("lcCtype", desired.lc_ctype, database.lc_ctype),
         ("localeProvider", desired.locale_provider, database.locale_provider),
-        ("icuLocale", desired.icu_locale, database.icu_locale),
+        ("icuLocale", _language_tag(desired.icu_locale), _language_tag(database.icu_locale)),
     )
     for field, wanted, has in pairs:
         if wanted is not None and wanted != has:
@@ -163,6 +163,19 @@ def property_cannot_change(desired: DesiredDatabase, observed: ObservedDatabase)
                 f"restore the value, or move the data to a new database",
             )
     return None
+
+
+def _encoding(name: str | None) -> str | None:
+    # PostgreSQL takes names without regard to case and punctuation (`pg_char_to_encoding`).
+    if name is None:
+        return None
+    plain = "".join(character for character in name.upper() if character.isalnum())
+    return {"UNICODE": "UTF8"}.get(plain, plain)
+
+
+def _language_tag(locale: str | None) -> str | None:
+    # Since 16 the server stores de_DE as the language tag de-DE.
+    return None if locale is None else locale.replace("_", "-").lower()
 
 
 def extension_not_available(desired: DesiredDatabase, observed: ObservedDatabase) -> Verdict:
@@ -184,9 +197,15 @@ def extension_not_allowed(desired: DesiredDatabase, observed: ObservedDatabase) 
     """An untrusted extension runs with a superuser's power: the platform must have allowed it."""
     if observed.inside is None:
         return None
+    installed = {extension.name for extension in observed.inside.extensions}
     for extension in desired.extensions:
         found = next((e for e in observed.inside.available if e.name == extension.name), None)
-        if found is None or found.trusted or extension.name in desired.allowed_extensions:
+        if (
+            found is None
+            or found.trusted
+            or extension.name in installed
+            or extension.name in desired.allowed_extensions
+        ):
             continue
         return Blocked(
             "ExtensionNotAllowed",

@@ -30,6 +30,8 @@ class Database:
     acl: Acl
     comment: str | None
     settings: tuple[str, ...] = ()
+    admin_can_connect: bool = True
+    """Whether the admin has CONNECT, by itself or by a role whose rights it has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,10 @@ class AvailableExtension:
     name: str
     default_version: str
     trusted: bool
+    schema: str | None = None
+    """The only schema it can be installed in, where it has one."""
+    requires: tuple[str, ...] = ()
+    """The extensions that must be installed before it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,14 +4,16 @@ The order of a new one: owner and groups in one transaction; the database, close
 privileges, then open; what is inside. Stopped anywhere, the next observation plans the rest.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from psycopg import sql
 
-from dbtether.api.names import Group, marker_in, with_marker
+from dbtether.api.names import ROLE_PREFIX, Group, marker_in, with_marker
 from dbtether.postgres.databases.model import (
+    AvailableExtension,
     Database,
     DesiredDatabase,
+    DesiredExtension,
     Inside,
     ObservedDatabase,
     new_database_acl,
@@ -19,7 +21,8 @@ from dbtether.postgres.databases.model import (
 from dbtether.postgres.grants.acl import PUBLIC
 from dbtether.postgres.grants.model import ObjectKind, Schema, group_privileges
 from dbtether.postgres.grants.plan import default_grants, object_grants
-from dbtether.postgres.roles.model import Role, RoleNames
+from dbtether.postgres.roles.model import Membership, Role, RoleNames
+from dbtether.postgres.roles.plan import leave
 from dbtether.postgres.server.model import ServerFacts
 from dbtether.postgres.settings import setting_changes, setting_statement
 from dbtether.postgres.statement import Statement, statement
@@ -34,6 +37,17 @@ def plan(desired: DesiredDatabase, observed: ObservedDatabase) -> tuple[Statemen
     if inside is not None:
         statements += _inside(desired, observed, inside)
     return tuple(statements)
+
+
+def sees_everything(desired: DesiredDatabase, observed: ObservedDatabase) -> bool:
+    """Whether the plan is made from all there is to see; otherwise plan again when it has been applied.
+
+    Inside a database that the admin is only about to be let into, and in one made from a template of
+    somebody's own, there may be more to do.
+    """
+    if observed.database is None:
+        return desired.template == "template0"
+    return observed.inside is not None
 
 
 def acting_as(server: ServerFacts, role: str) -> str | None:
@@ -65,6 +79,35 @@ def _roles(desired: DesiredDatabase, observed: ObservedDatabase) -> Iterator[Sta
                 name=sql.Identifier(name),
             )
     yield from _join_admins_group(names, observed)
+    yield from _role_repairs(desired, observed)
+
+
+def _role_repairs(desired: DesiredDatabase, observed: ObservedDatabase) -> Iterator[Statement]:
+    """Nobody logs in as one of a database's own roles, and no group has another's rights."""
+    names, server = desired.roles, observed.server
+    for name in names.all:
+        role = observed.roles.get(name)
+        if role is None:
+            continue
+        as_role = None if name == names.owner else acting_as(server, names.owner)
+        if role.can_login:
+            yield statement(
+                f"Let nobody log in as role {name}",
+                "",
+                "ALTER ROLE {name} NOLOGIN",
+                as_role=as_role,
+                name=sql.Identifier(name),
+            )
+    for edge in unwanted_group_memberships(desired, observed):
+        yield leave(edge, server)
+
+
+def unwanted_group_memberships(desired: DesiredDatabase, observed: ObservedDatabase) -> tuple[Membership, ...]:
+    """Groups of ours that were put into a role of ours: their members would have its rights."""
+    found = (observed.roles.get(name) for name in desired.roles.groups.values())
+    return tuple(
+        edge for role in found if role is not None for edge in role.memberships if edge.role.startswith(ROLE_PREFIX)
+    )
 
 
 def _create_owner(desired: DesiredDatabase, server: ServerFacts) -> Iterator[Statement]:
@@ -326,8 +369,9 @@ def _for_groups(names: RoleNames, kind: ObjectKind, major: int, *, without: str)
 
 def _extensions(desired: DesiredDatabase, server: ServerFacts, inside: Inside) -> Iterator[Statement]:
     installed = {extension.name: extension for extension in inside.extensions}
+    available = {extension.name: extension for extension in inside.available}
     as_role = acting_as(server, desired.roles.owner)
-    for extension in desired.extensions:
+    for extension in _requirements_first(desired.extensions, available):
         found = installed.get(extension.name)
         name = sql.Identifier(extension.name)
         if found is None:
@@ -337,7 +381,7 @@ def _extensions(desired: DesiredDatabase, server: ServerFacts, inside: Inside) -
                 "CREATE EXTENSION {name}{schema}{version}",
                 as_role=as_role,
                 name=name,
-                schema=_clause(sql.SQL(" SCHEMA {}"), extension.schema),
+                schema=_clause(sql.SQL(" SCHEMA {}"), _schema_for(extension, available.get(extension.name))),
                 version=_clause(sql.SQL(" VERSION {}"), extension.version),
             )
             continue
@@ -360,6 +404,31 @@ def _extensions(desired: DesiredDatabase, server: ServerFacts, inside: Inside) -
                 schema=sql.Identifier(extension.schema),
             )
     yield from _dropped_extensions(desired, installed, as_role)
+
+
+def _schema_for(extension: DesiredExtension, available: AvailableExtension | None) -> str | None:
+    """Where it goes: without a word, CREATE EXTENSION would take our own session's first schema, pg_catalog."""
+    fixed = available is not None and available.schema is not None
+    return extension.schema or (None if fixed else "public")
+
+
+def _requirements_first(
+    extensions: Sequence[DesiredExtension], available: Mapping[str, AvailableExtension]
+) -> tuple[DesiredExtension, ...]:
+    """The extensions in their order, each after those of them that it requires."""
+    by_name = {extension.name: extension for extension in extensions}
+    ordered: dict[str, DesiredExtension] = {}
+
+    def add(name: str, waiting: frozenset[str]) -> None:
+        if name not in by_name or name in ordered or name in waiting:
+            return
+        for required in available[name].requires if name in available else ():
+            add(required, waiting | {name})
+        ordered[name] = by_name[name]
+
+    for name in by_name:
+        add(name, frozenset())
+    return tuple(ordered.values())
 
 
 def _dropped_extensions(

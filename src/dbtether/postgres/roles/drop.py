@@ -15,8 +15,9 @@ from dbtether.postgres.borrow import borrowed
 from dbtether.postgres.guards import Verdict
 from dbtether.postgres.roles.model import Dependents, Role, role_names
 from dbtether.postgres.roles.plan import administrator_of
+from dbtether.postgres.roles.sessions import ended_sessions
 from dbtether.postgres.server.model import ServerFacts
-from dbtether.postgres.statement import Statement, statement
+from dbtether.postgres.statement import Statement, in_new_transaction, statement
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,31 +61,8 @@ def _close(observed: ObservedDrop, role: Role, administrator: str | None) -> Ite
             as_role=administrator,
             name=sql.Identifier(role.name),
         )
-    if observed.dependents.sessions:
-        yield from ended_sessions(observed.server, role, administrator)
-
-
-def ended_sessions(
-    server: ServerFacts, role: Role, administrator: str | None, database: str | None = None
-) -> Iterator[Statement]:
-    """The statements that end a login's sessions, in one database or in all of them."""
-    where = sql.SQL("usename = {}").format(sql.Literal(role.name))
-    if database is not None:
-        where = sql.SQL("{} AND datname = {}").format(where, sql.Literal(database))
-    end = statement(
-        f"End the sessions of {role.name}",
-        "",
-        "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity WHERE {where}",
-        destructive=True,
-        # Committed first, or a client that reconnects is let in again.
-        new_transaction=True,
-        where=where,
-    )
-    if server.can_signal_backends:
-        yield end
-        return
-    for number, item in enumerate(borrowed(server, role, administrator, "", [_same_transaction(end)])):
-        yield item if number else _new_transaction(item)
+    # Always: a session that began after the observation would keep the role it works as for ever.
+    yield from ended_sessions(observed.server, role, administrator)
 
 
 def _hand_over(observed: ObservedDrop, role: Role, administrator: str | None) -> Iterator[Statement]:
@@ -122,7 +100,7 @@ def _hand_over(observed: ObservedDrop, role: Role, administrator: str | None) ->
             acting = owner if observed.server.acts_as_owner else None
             work = list(borrowed(observed.server, heir_role, acting, place, work))
         items = list(borrowed(observed.server, role, administrator, place, [*_granted(role, place), *work]))
-        yield _new_transaction(items[0])
+        yield in_new_transaction(items[0])
         yield from items[1:]
 
 
@@ -143,26 +121,6 @@ def _granted(role: Role, database: str) -> Iterator[Statement]:
             member=sql.Identifier(edge.member),
             grantor=sql.Identifier(edge.grantor),
         )
-
-
-def _new_transaction(item: Statement) -> Statement:
-    return _with(item, new_transaction=True)
-
-
-def _same_transaction(item: Statement) -> Statement:
-    return _with(item, new_transaction=False)
-
-
-def _with(item: Statement, *, new_transaction: bool) -> Statement:
-    return Statement(
-        item.purpose,
-        item.database,
-        item.query,
-        item.as_role,
-        item.transactional,
-        item.destructive,
-        new_transaction,
-    )
 
 
 def owns_a_database(name: str, observed: ObservedDrop) -> Verdict:

@@ -4,10 +4,11 @@ from collections.abc import Callable
 
 from psycopg import sql
 
-from dbtether.api.names import Group, parse_marker
+from dbtether.api.names import ROLE_PREFIX, Group, parse_marker
 from dbtether.errors import Blocked
 from dbtether.postgres.guards import Verdict
 from dbtether.postgres.roles.model import DesiredLogin, ObservedLogin, role_names
+from dbtether.postgres.roles.plan import unwanted_memberships
 
 Guard = Callable[[DesiredLogin, ObservedLogin], Verdict]
 
@@ -81,6 +82,22 @@ def admin_lacks_login(desired: DesiredLogin, observed: ObservedLogin) -> Verdict
     )
 
 
+def membership_of_another_grantor(desired: DesiredLogin, observed: ObservedLogin) -> Verdict:
+    """On 16+ only its grantor, or who has the grantor's rights, takes a membership away."""
+    server = observed.server
+    if not server.acts_as_owner:
+        return None
+    for edge in unwanted_memberships(desired, observed):
+        if edge.grantor != server.admin and not edge.grantor.startswith(ROLE_PREFIX):
+            return Blocked(
+                "MissingPrivileges",
+                f"{edge.grantor} put {edge.member} into {edge.role}, and only {edge.grantor} or a superuser can end "
+                f"that: run REVOKE {_quoted(edge.role)} FROM {_quoted(edge.member)} "
+                f"GRANTED BY {_quoted(edge.grantor)}",
+            )
+    return None
+
+
 def group_is_missing(desired: DesiredLogin, observed: ObservedLogin) -> Verdict:
     """The Database's own reconcile makes the groups; until it has, there is nothing to grant."""
     for item in desired.access:
@@ -100,5 +117,6 @@ GUARDS: tuple[Guard, ...] = (
     role_is_too_powerful,
     admin_lacks_createrole,
     admin_lacks_login,
+    membership_of_another_grantor,
     group_is_missing,
 )

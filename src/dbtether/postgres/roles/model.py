@@ -43,6 +43,15 @@ class Membership:
     set_option: bool
 
 
+@dataclass(frozen=True, slots=True)
+class DatabasePrivileges:
+    """What a login was granted on a database by itself, not through a group."""
+
+    database: str
+    owner: str
+    acl: Acl
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class Role:
     """A role as the catalog has it. The repr never shows the verifier."""
@@ -59,7 +68,7 @@ class Role:
     connection_limit: int
     valid_until: datetime | None
     comment: str | None
-    verifier: str | None
+    verifier: str | None = field(compare=False)
     """What pg_authid stores of the password; None when the admin may not read it, or there is none."""
     settings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """`name=value` items by database; "" holds those for all databases."""
@@ -69,6 +78,8 @@ class Role:
     """The roles that are in this one."""
     granted: tuple[Membership, ...] = ()
     """The memberships that this role granted to others."""
+    on_databases: tuple[DatabasePrivileges, ...] = ()
+    """Of a login only."""
 
     def __repr__(self) -> str:
         return f"Role({self.name!r}, login={self.can_login}, comment={self.comment!r})"
@@ -93,7 +104,7 @@ class DesiredLogin:
     name: str
     marker: Marker
     access: tuple[Access, ...]
-    verifier: str | None = None
+    verifier: str | None = field(default=None, compare=False)
     connection_limit: int = -1
     valid_until: datetime | None = None
     settings: tuple[tuple[str, str], ...] = ()

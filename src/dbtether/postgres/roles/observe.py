@@ -4,13 +4,15 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from dbtether.postgres.roles.model import Dependents, Membership, Role
+from dbtether.postgres.grants.acl import AclItem
+from dbtether.postgres.roles.model import DatabasePrivileges, Dependents, Membership, Role
 
 ROLES = """
 SELECT r.rolname::text AS name, r.oid::bigint AS oid, r.rolcanlogin AS can_login, r.rolinherit AS inherits,
        r.rolsuper AS is_superuser, r.rolcreaterole AS can_create_roles, r.rolcreatedb AS can_create_databases,
        r.rolreplication AS can_replicate, r.rolbypassrls AS bypasses_rls, r.rolconnlimit AS connection_limit,
-       CASE WHEN pg_catalog.isfinite(r.rolvaliduntil) THEN r.rolvaliduntil END AS valid_until,
+       CASE WHEN r.rolvaliduntil < 'infinity'
+            THEN greatest(least(r.rolvaliduntil, '9999-12-30 UTC'), '0001-01-03 UTC') END AS valid_until,
        d.description AS comment, {verifier} AS verifier
   FROM pg_catalog.pg_roles r
   LEFT JOIN pg_catalog.pg_shdescription d
@@ -42,6 +44,20 @@ SELECT r.rolname::text AS role, coalesce(d.datname::text, '') AS database, s.set
  WHERE r.rolname = ANY(%s)
 """
 
+# By pg_shdepend's index: the privileges of a few logins, not those of all databases.
+DATABASE_PRIVILEGES = """
+SELECT r.rolname::text AS role, d.datname::text AS database, pg_catalog.pg_get_userbyid(d.datdba)::text AS owner,
+       x.privilege_type::text AS privilege, x.is_grantable AS grantable,
+       pg_catalog.pg_get_userbyid(x.grantor)::text AS grantor
+  FROM pg_catalog.pg_roles r
+  JOIN pg_catalog.pg_shdepend s ON s.refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass AND s.refobjid = r.oid
+   AND s.classid = 'pg_catalog.pg_database'::pg_catalog.regclass AND s.dbid = 0 AND s.deptype = 'a'
+  JOIN pg_catalog.pg_database d ON d.oid = s.objid
+ CROSS JOIN LATERAL pg_catalog.aclexplode(d.datacl) x
+ WHERE r.rolname = ANY(%s) AND r.rolname !~ '^dbtether_' AND x.grantee = r.oid
+ ORDER BY 1, 2, 4, 6
+"""
+
 DEPENDENTS = """
 SELECT coalesce(d.datname::text, '') AS database, s.classid = 'pg_catalog.pg_database'::pg_catalog.regclass
          AS is_database, s.deptype = 'o' AS is_owned, pg_catalog.count(*) AS objects,
@@ -66,11 +82,18 @@ def roles_from_rows(
     roles: Iterable[Mapping[str, Any]],
     memberships: Sequence[Membership],
     settings: Iterable[Mapping[str, Any]],
+    privileges: Iterable[Mapping[str, Any]] = (),
 ) -> dict[str, Role]:
-    """The roles by name, each with its memberships, members and settings."""
+    """The roles by name, each with its memberships, members, settings and privileges on databases."""
     role_settings: dict[str, dict[str, tuple[str, ...]]] = defaultdict(dict)
     for row in settings:
         role_settings[row["role"]][row["database"]] = tuple(row["settings"] or ())
+    on_databases: dict[str, dict[str, list[AclItem]]] = defaultdict(lambda: defaultdict(list))
+    owners: dict[str, str] = {}
+    for row in privileges:
+        item = AclItem(row["role"], row["privilege"], row["grantable"], row["grantor"])
+        on_databases[row["role"]][row["database"]].append(item)
+        owners[row["database"]] = row["owner"]
     member_of: dict[str, list[Membership]] = defaultdict(list)
     members: dict[str, list[Membership]] = defaultdict(list)
     granted: dict[str, list[Membership]] = defaultdict(list)
@@ -82,6 +105,10 @@ def roles_from_rows(
         row["name"]: Role(
             **row,
             settings=role_settings[row["name"]],
+            on_databases=tuple(
+                DatabasePrivileges(database, owners[database], tuple(items))
+                for database, items in sorted(on_databases[row["name"]].items())
+            ),
             memberships=tuple(member_of[row["name"]]),
             members=tuple(members[row["name"]]),
             granted=tuple(granted[row["name"]]),

@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping
 from psycopg import sql
 
 from dbtether.api.names import ROLE_PREFIX, Group
-from dbtether.postgres.grants.acl import Acl
 from dbtether.postgres.grants.model import ObjectKind
 from dbtether.postgres.grants.plan import object_grants
 from dbtether.postgres.roles.model import (
@@ -16,6 +15,7 @@ from dbtether.postgres.roles.model import (
     Role,
     role_names,
 )
+from dbtether.postgres.roles.sessions import ended_sessions
 from dbtether.postgres.server.model import ServerFacts
 from dbtether.postgres.settings import SettingChange, setting_changes, setting_statement
 from dbtether.postgres.statement import SecretLiteral, Statement, statement
@@ -29,6 +29,7 @@ def plan(desired: DesiredLogin, observed: ObservedLogin) -> tuple[Statement, ...
         *_memberships(desired, observed),
         *_settings(desired, observed, administrator),
         *_direct_connects(desired, observed),
+        *_ended_sessions(desired, observed, administrator),
     )
 
 
@@ -157,9 +158,13 @@ def _memberships(desired: DesiredLogin, observed: ObservedLogin) -> Iterator[Sta
     server = observed.server
     wanted = _wanted_memberships(desired, server)
     edges = () if observed.role is None else observed.role.memberships
+    for edge in unwanted_memberships(desired, observed):
+        yield leave(edge, server)
+    for edge in edges:
+        if edge.admin_option and edge.role in wanted and _is_as_wanted(edge, wanted[edge.role][1], server):
+            yield leave(edge, server, only_admin=True)
     for role, (owner, inherit) in sorted(wanted.items()):
-        has = [edge for edge in edges if edge.role == role]
-        if not any(_is_as_wanted(edge, inherit, server) for edge in has):
+        if not any(edge.role == role and _is_as_wanted(edge, inherit, server) for edge in edges):
             options = (
                 sql.SQL(" WITH INHERIT {}, SET TRUE").format(sql.SQL("TRUE" if inherit else "FALSE"))
                 if server.memberships_have_options
@@ -174,11 +179,24 @@ def _memberships(desired: DesiredLogin, observed: ObservedLogin) -> Iterator[Sta
                 member=sql.Identifier(desired.name),
                 options=options,
             )
-    for edge in edges:
-        if edge.role.startswith(ROLE_PREFIX) and edge.role not in wanted:
-            yield _leave(edge, server)
-        elif edge.admin_option and edge.role in wanted:
-            yield _leave(edge, server, only_admin=True)
+
+
+def unwanted_memberships(desired: DesiredLogin, observed: ObservedLogin) -> tuple[Membership, ...]:
+    """The login's memberships in roles of ours that must end.
+
+    On 16+ there is a row for each grantor, and one that inherits is enough to inherit.
+    """
+    server = observed.server
+    wanted = _wanted_memberships(desired, server)
+    edges = () if observed.role is None else observed.role.memberships
+    return tuple(
+        edge
+        for edge in edges
+        if (edge.role.startswith(ROLE_PREFIX) and edge.role not in wanted)
+        or (
+            server.memberships_have_options and edge.role in wanted and edge.inherit_option and not wanted[edge.role][1]
+        )
+    )
 
 
 def _is_as_wanted(edge: Membership, inherit: bool, server: ServerFacts) -> bool:
@@ -187,8 +205,8 @@ def _is_as_wanted(edge: Membership, inherit: bool, server: ServerFacts) -> bool:
     return edge.inherit_option == inherit and edge.set_option
 
 
-def _leave(edge: Membership, server: ServerFacts, *, only_admin: bool = False) -> Statement:
-    """REVOKE of exactly this row: another grantor's would be left with no word said."""
+def leave(edge: Membership, server: ServerFacts, *, only_admin: bool = False) -> Statement:
+    """The REVOKE of exactly this row: another grantor's would be left with no word said."""
     granted_by = (
         sql.SQL(" GRANTED BY {}").format(sql.Identifier(edge.grantor))
         if server.memberships_have_options
@@ -214,16 +232,7 @@ def _settings(desired: DesiredLogin, observed: ObservedLogin, as_role: str | Non
         desired.settings, observed_settings.get("", ()), ours=desired.previous_settings | {"role"}
     ):
         yield setting_statement(change, target, f"login {desired.name}", as_role=as_role)
-    wanted = {
-        item.database: role_names(item.database).groups[item.group]
-        for item in desired.access
-        if switches_role(desired, item, observed.server)
-    }
-    has = {
-        database: value
-        for database, items in observed_settings.items()
-        if database and (value := dict(i.split("=", 1) for i in items).get("role")) is not None
-    }
+    wanted, has = _working_roles(desired, observed)
     for database in sorted({*wanted, *has}):
         if wanted.get(database) == has.get(database):
             continue
@@ -235,21 +244,54 @@ def _settings(desired: DesiredLogin, observed: ObservedLogin, as_role: str | Non
         )
 
 
-def _direct_connects(desired: DesiredLogin, observed: ObservedLogin) -> Iterator[Statement]:
-    """Before 16, a login that inherits nothing connects by privileges of its own."""
-    if observed.server.memberships_have_options:
+def _working_roles(desired: DesiredLogin, observed: ObservedLogin) -> tuple[dict[str, str], dict[str, str]]:
+    """The role that the login's sessions work as, by database: as wanted, and as it is."""
+    settings: Mapping[str, tuple[str, ...]] = observed.role.settings if observed.role else {}
+    wanted = {
+        item.database: role_names(item.database).groups[item.group]
+        for item in desired.access
+        if switches_role(desired, item, observed.server)
+    }
+    has = {
+        database: value
+        for database, items in settings.items()
+        if database and (value := dict(i.split("=", 1) for i in items).get("role")) is not None
+    }
+    return wanted, has
+
+
+def _ended_sessions(desired: DesiredLogin, observed: ObservedLogin, administrator: str | None) -> Iterator[Statement]:
+    """A session keeps the role it was given at login, whatever is revoked afterwards: it must end."""
+    role = observed.role
+    if role is None:
         return
-    wanted = frozenset() if inherits(desired, observed.server) else frozenset({"CONNECT", "TEMPORARY"})
-    for item in desired.access:
-        acl: Acl = observed.database_acls.get(item.database, ())
-        owner = observed.database_owners.get(item.database, role_names(item.database).owner)
+    wanted, has = _working_roles(desired, observed)
+    lost = {edge.role for edge in unwanted_memberships(desired, observed)} - set(wanted.values())
+    for database, working_as in sorted(has.items()):
+        if working_as in lost and wanted.get(database) != working_as:
+            yield from ended_sessions(observed.server, role, administrator, database)
+
+
+def _direct_connects(desired: DesiredLogin, observed: ObservedLogin) -> Iterator[Statement]:
+    """A login has no privileges of its own on our databases, with one exception.
+
+    Before 16, one that inherits nothing needs CONNECT by itself. What it has on others' databases is theirs.
+    """
+    server = observed.server
+    inherits_nothing = not inherits(desired, server)
+    wanted = {item.database for item in desired.access} if inherits_nothing else set()
+    has = {} if observed.role is None else {item.database: item for item in observed.role.on_databases}
+    for database in sorted({*wanted, *has}):
+        owner = has[database].owner if database in has else role_names(database).owner
+        if database not in wanted and owner != role_names(database).owner:
+            continue
         yield from object_grants(
             ObjectKind.DATABASE,
-            item.database,
-            [(item.database,)],
-            {desired.name: wanted},
-            acl,
+            database,
+            [(database,)],
+            {desired.name: frozenset({"CONNECT", "TEMPORARY"}) if database in wanted else frozenset()},
+            has[database].acl if database in has else (),
             owner,
-            as_role=None,
+            as_role=owner if server.acts_as_owner else None,
             run_in="",
         )

@@ -8,6 +8,7 @@ from typing import Self
 import psycopg
 from psycopg.rows import dict_row
 
+from dbtether.api.names import marker_in
 from dbtether.postgres import apply as applying
 from dbtether.postgres.catalog import Catalog, Shared, observe_shared
 from dbtether.postgres.connection import ConnectParameters
@@ -61,6 +62,7 @@ class Server:
         """Observe the server's facts anew."""
         async with self._use(self.maintenance_database, "look at the server") as connection:
             self._facts = await observe_server(connection)
+        self.pool.major = self._facts.major
         return self._facts
 
     async def close(self) -> None:
@@ -76,14 +78,20 @@ class Server:
         return await self._catalog.observe(roles, databases)
 
     async def inside(self, database: Database | None, name: str, extensions: Sequence[str]) -> Inside | None:
-        """What is in the database; what will be in it when it is new; None when it takes no connections."""
+        """What is in the database; what will be in it when it is new.
+
+        None when the admin cannot look: closed, half dropped, or CONNECT is only about to be granted.
+        """
         if database is None:
             available: tuple[AvailableExtension, ...] = ()
             if extensions:
                 async with self._use(self.maintenance_database, "look for extensions") as connection:
                     available = await observe_available(connection, extensions)
             return new_inside(self.facts, available)
-        if not database.allows_connections or database.connection_limit == -2:
+        if not database.allows_connections and marker_in(database.comment) is None:
+            # A creation that was interrupted: nobody has ever been in it.
+            return await self.inside(None, name, extensions)
+        if not database.allows_connections or database.connection_limit == -2 or not database.admin_can_connect:
             return None
         async with self._use(name, f"look into database {name}") as connection:
             return await observe_inside(connection, extensions)

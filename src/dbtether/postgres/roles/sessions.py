@@ -1,0 +1,32 @@
+"""The statements that end a login's sessions. Pure."""
+
+from collections.abc import Iterator
+
+from psycopg import sql
+
+from dbtether.postgres.borrow import borrowed
+from dbtether.postgres.roles.model import Role
+from dbtether.postgres.server.model import ServerFacts
+from dbtether.postgres.statement import Statement, in_new_transaction, statement
+
+
+def ended_sessions(
+    server: ServerFacts, role: Role, administrator: str | None, database: str | None = None
+) -> Iterator[Statement]:
+    """The statements that end a login's sessions, in one database or in all of them."""
+    where = sql.SQL("usename = {}").format(sql.Literal(role.name))
+    if database is not None:
+        where = sql.SQL("{} AND datname = {}").format(where, sql.Literal(database))
+    end = statement(
+        f"End the sessions of {role.name}",
+        "",
+        "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity WHERE {where}",
+        destructive=True,
+        where=where,
+    )
+    # Committed first, or a client that reconnects is let in again.
+    if server.can_signal_backends:
+        yield in_new_transaction(end)
+        return
+    for number, item in enumerate(borrowed(server, role, administrator, "", [end])):
+        yield item if number else in_new_transaction(item)
