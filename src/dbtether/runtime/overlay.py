@@ -86,3 +86,6 @@ class _Overlay:
 
     def put_event(self, event: Event) -> None:
         """Nothing to keep: the log of the store has it."""
+
+    def remove_events(self, key: Key) -> None:
+        """Nothing to remove."""

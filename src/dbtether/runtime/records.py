@@ -51,6 +51,8 @@ class Backing(Protocol):
 
     def put_event(self, event: Event) -> None: ...
 
+    def remove_events(self, key: Key) -> None: ...
+
 
 class RecordStore:
     """A Store over a Backing, with the writes that on Kubernetes only the API server offers."""
@@ -300,7 +302,9 @@ class RecordStore:
 
     async def _remove(self, stored: Resource) -> None:
         await self._backing.remove_resource(stored.key)
-        self._events.forget(stored.key)
+        if self._events.of(stored.key):
+            self._events.forget(stored.key)
+            self._backing.remove_events(stored.key)
         self._tell(Change(ChangeType.REMOVED, stored.key, old=stored))
 
     async def _store_secret(self, secret: Secret, change_type: ChangeType) -> None:

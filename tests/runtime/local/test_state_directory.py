@@ -261,6 +261,30 @@ def test_a_cut_event_line_costs_that_line_alone(state: Path) -> None:
     asyncio.run(main())
 
 
+def test_a_resource_that_is_made_anew_does_not_inherit_events(state: Path) -> None:
+    fill(state)
+
+    async def main() -> None:
+        with LocalStore.open(state) as store:
+            await store.request_deletion(DATABASE)
+            waiting = await store.get(DATABASE)
+            assert waiting
+            await store.write_finalizers(waiting, ())
+            await store.apply_resource(DATABASE, {})
+        with LocalStore.open(state) as store:
+            assert store.events(DATABASE) == ()
+
+    asyncio.run(main())
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads every file")
+def test_an_unreadable_file_is_reported_with_its_path(state: Path) -> None:
+    fill(state)
+    database_file(state).chmod(0)
+    with pytest.raises(StateError, match=re.escape(f"{database_file(state)}: Permission denied")):
+        LocalStore.open(state)
+
+
 def test_the_event_log_stays_small(state: Path) -> None:
     fill(state)
 

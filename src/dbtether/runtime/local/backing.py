@@ -131,6 +131,12 @@ class FileBacking:
         if self._events:
             self._events.append(event)
 
+    def remove_events(self, key: Key) -> None:
+        """Let the log forget the resource."""
+        self._check_open()
+        if self._events:
+            self._events.append_gone(key)
+
     async def _in_thread(self, write: Callable[..., None], *arguments: object) -> None:
         await asyncio.get_running_loop().run_in_executor(self._threads, write, *arguments)
 

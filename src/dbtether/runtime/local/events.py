@@ -1,4 +1,5 @@
-"""The log of Events: one JSON object a line, appended; a counted Event is appended as it stands now.
+"""The log of Events: one JSON object a line, appended; a counted Event is appended as it stands now, and
+a resource that goes takes its Events with it.
 
 The log is for people: it is not durable, and a last line that a kill cut short is left out. It is written
 anew, with what is still kept, when it has grown to a multiple of that.
@@ -26,8 +27,12 @@ def load_events(path: Path, log: EventLog) -> int:
     unreadable = 0
     for line in lines:
         try:
-            log.put(_event(json.loads(line)))
-        except (ValueError, KeyError, TypeError):
+            fields = json.loads(line)
+            if fields.get("gone"):
+                log.forget(_key(fields))
+            else:
+                log.put(_event(fields))
+        except (ValueError, KeyError, TypeError, AttributeError):
             unreadable += 1
     if unreadable:
         logger.warning("%s: %d lines cannot be read and are left out", path, unreadable)
@@ -47,7 +52,14 @@ class EventFile:
 
     def append(self, event: Event) -> None:
         """Write the Event as it stands now."""
-        append_to_file(self._path, _line(event))
+        self._append(_line(event))
+
+    def append_gone(self, key: Key) -> None:
+        """Write that the resource is gone, and its Events with it."""
+        self._append(_json_line({**_key_fields(key), "gone": True}))
+
+    def _append(self, line: bytes) -> None:
+        append_to_file(self._path, line)
         self._lines += 1
         if self._lines > max(_LINES_ALWAYS_ALLOWED, 3 * len(self._log)):
             self._compact()
@@ -63,9 +75,7 @@ def _lines(events: Iterable[Event]) -> Iterable[bytes]:
 
 def _line(event: Event) -> bytes:
     fields = {
-        "kind": event.key.kind,
-        "namespace": event.key.namespace,
-        "name": event.key.name,
+        **_key_fields(event.key),
         "type": event.type.value,
         "reason": event.reason,
         "message": event.message,
@@ -73,12 +83,24 @@ def _line(event: Event) -> bytes:
         "last": event.last.isoformat(),
         "count": event.count,
     }
+    return _json_line(fields)
+
+
+def _json_line(fields: dict[str, object]) -> bytes:
     return json.dumps(fields).encode() + b"\n"
+
+
+def _key_fields(key: Key) -> dict[str, object]:
+    return {"kind": key.kind, "namespace": key.namespace, "name": key.name}
+
+
+def _key(fields: dict[str, object]) -> Key:
+    return Key(str(fields["kind"]), str(fields["namespace"]), str(fields["name"]))
 
 
 def _event(fields: dict[str, object]) -> Event:
     return Event(
-        key=Key(str(fields["kind"]), str(fields["namespace"]), str(fields["name"])),
+        key=_key(fields),
         type=EventType(str(fields["type"])),
         reason=str(fields["reason"]),
         message=str(fields["message"]),

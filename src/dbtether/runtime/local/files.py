@@ -111,7 +111,7 @@ def sweep(path: Path) -> None:
 
 
 def check_folder(path: Path) -> None:
-    """Raises StateError when the folder is not a folder of this user."""
+    """Raises StateError when it is not a folder of this user, FileNotFoundError when there is none."""
     with _explained(path):
         _check_is_ours(path, path.stat(), "folder")
 

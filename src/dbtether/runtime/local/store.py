@@ -74,9 +74,10 @@ class LocalStore(RecordStore):
 
     @classmethod
     def _open_to_read(cls, layout: Layout, given: str | None, now: Callable[[], datetime]) -> Self:
-        if not layout.root.is_dir():
-            raise StateMissing(f"there is no state directory at {layout.root}; apply a manifest first")
-        check_folder(layout.root)
+        try:
+            check_folder(layout.root)
+        except FileNotFoundError:
+            raise StateMissing(f"there is no state directory at {layout.root}; apply a manifest first") from None
         folders_in(layout.root)
         installation = recorded_installation(layout, given)
         key = recorded_fingerprint_key(layout)
