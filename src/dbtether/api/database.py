@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
+from dbtether.api.field_paths import Path
 from dbtether.api.fields import (
     Choice,
     ConnectionLimit,
@@ -25,7 +26,6 @@ from dbtether.api.identifiers import database_name_problem
 from dbtether.api.model import (
     KindStatus,
     NeedsValue,
-    Path,
     ShapedModel,
     ShapeRule,
     SpecModel,

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from dbtether.api import identifiers as ids
 from dbtether.api.database import DatabasePhase
+from dbtether.api.field_paths import Path
 from dbtether.api.fields import (
     AnnotationValue,
     Choice,
@@ -30,7 +31,6 @@ from dbtether.api.model import (
     ExactlyOne,
     KindStatus,
     Needs,
-    Path,
     ShapedModel,
     ShapeRule,
     SpecModel,

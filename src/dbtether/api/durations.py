@@ -1,6 +1,10 @@
 """Durations as Kubernetes and Go write them: `30s`, `24h`, `1h30m`. Pure."""
 
 import re
+from typing import Any
+
+from pydantic import GetCoreSchemaHandler
+from pydantic_core import CoreSchema, core_schema
 
 from dbtether.errors import InvalidSpec
 
@@ -12,7 +16,7 @@ _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 class Duration(str):
-    """A duration's text as written; `seconds` is its length."""
+    """A duration's text as written; `seconds` is its length. Fields check it with `fields.duration`."""
 
     __slots__ = ()
 
@@ -20,6 +24,12 @@ class Duration(str):
     def seconds(self) -> float:
         """The length in seconds."""
         return seconds_of(self)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(
+            cls, core_schema.str_schema(), serialization=core_schema.plain_serializer_function_ser_schema(str)
+        )
 
 
 def duration_problem(text: str) -> str | None:

@@ -11,7 +11,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from dbtether.api import identifiers as ids
 from dbtether.api.cron import schedule_problem
-from dbtether.api.durations import DURATION_PATTERN, MAX_DURATION_TEXT, Duration, duration_problem, seconds_of
+from dbtether.api.durations import DURATION_PATTERN, MAX_DURATION_TEXT, duration_problem, seconds_of
 from dbtether.api.hosts import endpoint_problem, url_problem
 from dbtether.api.model import VALUE_ERROR, error_of
 from dbtether.api.templates import template_problem
@@ -210,19 +210,4 @@ def duration(low: str, high: str) -> Any:
             return f"is not between {low} and {high}"
         return None
 
-    return DurationRule(in_range, {"pattern": DURATION_PATTERN, "maxLength": MAX_DURATION_TEXT})
-
-
-@dataclass(frozen=True, eq=False)
-class DurationRule(Rule):
-    """A Rule whose value is kept as a Duration: the text as written, with its seconds."""
-
-    def _run(self, value: Any) -> Duration:
-        return Duration(super()._run(value))
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_after_validator_function(
-            self._run,
-            core_schema.str_schema(),
-            serialization=core_schema.plain_serializer_function_ser_schema(str),
-        )
+    return Rule(in_range, {"pattern": DURATION_PATTERN, "maxLength": MAX_DURATION_TEXT})

@@ -78,7 +78,7 @@ class Source(ShapedModel):
 
 
 class Target(SpecModel):
-    """Where to restore."""
+    """The place that a backup is put into."""
 
     database_ref: LocalDatabaseRef
     """The Database of the Restore's own namespace that gets the data."""

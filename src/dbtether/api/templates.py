@@ -22,7 +22,7 @@ MAX_KEY_BYTES = 1024
 """S3's limit of a key, the smallest of the stores we know."""
 SUFFIXES = (".sql", ".sql.gz", ".sql.zst", ".dump")
 
-_BRACES = re.compile(r"\{\{[ \t]*\.([A-Za-z]+)[ \t]*\}\}")
+_BRACES = re.compile(r"\{\{ *\.([A-Za-z]+) *\}\}")
 _PROBE = "x"
 
 

@@ -29,6 +29,7 @@ _TRUE = frozenset({"y", "Y", "yes", "Yes", "YES", "true", "True", "TRUE", "on", 
 _FALSE = frozenset({"n", "N", "no", "No", "NO", "false", "False", "FALSE", "off", "Off", "OFF"})
 _NULL = frozenset({"", "~", "null", "Null", "NULL"})
 _SURROGATES = re.compile(r"(?<!\\)((?:\\\\)*)\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})")
+_NOT_IN_YAML = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 
 
 class _Loader(yaml.CSafeLoader):
@@ -84,6 +85,8 @@ def _checked_text(text: str | bytes, source: str) -> str:
     if text.lstrip()[:1] in ("{", "["):
         # JSON writes characters beyond U+FFFF as two escapes, which YAML does not know.
         text = _SURROGATES.sub(_joined_surrogates, text)
+        # JSON allows them as they are; YAML takes some for line breaks and refuses the others.
+        text = _NOT_IN_YAML.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
     if (nul := text.find("\0")) >= 0:
         raise InvalidSpec(f"{source}:{text.count(chr(10), 0, nul) + 1}: contains a NUL character; remove it")
     try:
@@ -147,11 +150,19 @@ class _Reader:
     source: str
     budget: _Budget
     lines: dict[Path, int] = field(default_factory=dict)
+    depth: int = 0
+    """Levels above the node that is read; more than its path has when merge keys lead to it."""
 
     def value(self, node: Node, path: Path) -> Any:
         """The node's plain value."""
-        if len(path) > MAX_DEPTH:
+        if self.depth > MAX_DEPTH:
             raise self._error(node, f"is nested more than {MAX_DEPTH} levels deep")
+        self.depth += 1
+        value = self._checked_value(node, path)
+        self.depth -= 1
+        return value
+
+    def _checked_value(self, node: Node, path: Path) -> Any:
         if not self.budget.visit(node):
             raise self._error(node, "has aliases that expand to too many values; write them out")
         self.lines.setdefault(path, node.start_mark.line + 1)
