@@ -157,6 +157,17 @@ def test_an_oversized_text_is_refused() -> None:
     assert refusal("#" * (5 * 1024 * 1024 + 1)) == "a.yaml: has more than 5 MiB; split it into several files"
 
 
+def test_a_text_of_too_many_values_is_refused_while_it_is_read() -> None:
+    text = f"[{'a,' * (yaml_text.MAX_NODES + 1)}]"
+    assert refusal(text) == "a.yaml: has more than 300,000 values; split it into several files"
+
+
+def test_past_a_hundred_problems_only_their_number_is_told() -> None:
+    lines = refusal("---\na: 1\n" * 101).splitlines()
+    assert len(lines) == 101
+    assert lines[-1] == "... and 102 more problems"
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [

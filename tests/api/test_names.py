@@ -1,7 +1,7 @@
 """Names never collide, markers are read back exactly, people's comments survive."""
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dbtether.api.identifiers import MAX_IDENTIFIER_BYTES, name_problem
@@ -60,6 +60,7 @@ def test_group_roles_keep_the_database_and_the_group_readable(database: str, gro
     assert group_role(database, group) == name
 
 
+@settings(deadline=None)
 @given(databases, databases, st.sampled_from(Group), st.sampled_from(Group))
 @example("a", "a_readonly", Group.READONLY, Group.READONLY)
 @example(LONG, f"{'x' * 32}_{short_id(LONG)}", Group.READONLY, Group.READONLY)
@@ -70,6 +71,7 @@ def test_two_pairs_of_database_and_group_never_share_a_role(one: str, two: str, 
     assert all(len(name.encode()) <= MAX_IDENTIFIER_BYTES for name in names)
 
 
+@settings(deadline=None)
 @given(databases, st.sampled_from(Group))
 def test_a_cut_name_never_equals_the_uncut_name_of_another_database(database: str, group: Group) -> None:
     name = group_role(database, group)
@@ -81,6 +83,7 @@ def test_all_four_groups_are_distinct() -> None:
     assert len(set(group_roles("shop").values())) == 4
 
 
+@settings(deadline=None)
 @given(utf8, st.integers(0, 80))
 def test_a_cut_ends_between_characters(text: str, size: int) -> None:
     cut = cut_bytes(text, size)
@@ -88,6 +91,7 @@ def test_a_cut_ends_between_characters(text: str, size: int) -> None:
     assert size - 3 <= len(cut.encode()) <= size or cut == text
 
 
+@settings(deadline=None)
 @given(utf8, utf8)
 def test_the_second_login_of_a_rotation_fits_and_is_its_own(one: str, two: str) -> None:
     assert len(second_login(one).encode()) <= MAX_IDENTIFIER_BYTES
@@ -115,12 +119,14 @@ def test_an_identifier_that_quoting_can_carry_is_kept(name: str) -> None:
     assert check_identifier(name) == name
 
 
+@settings(deadline=None)
 @given(markers)
 def test_a_marker_is_read_back_as_it_was_built(built: Marker) -> None:
     assert parse_marker(str(built)) == built
     assert built.is_older_form == (built.installation is None)
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_any_other_text_is_no_marker(text: str) -> None:
     found = parse_marker(text)
@@ -160,6 +166,7 @@ def test_a_marker_that_could_not_be_read_back_is_not_built(parts: tuple[str, str
         marker(*parts)
 
 
+@settings(deadline=None)
 @given(comments, markers)
 def test_a_comment_gets_exactly_one_line_of_ours_and_keeps_the_rest(comment: str | None, wanted: Marker) -> None:
     marked = with_marker(comment, wanted)
@@ -169,6 +176,7 @@ def test_a_comment_gets_exactly_one_line_of_ours_and_keeps_the_rest(comment: str
     assert sum(parse_marker(line.strip()) is not None for line in marked.split("\n")) == 1
 
 
+@settings(deadline=None)
 @given(comments)
 def test_removing_our_line_twice_is_removing_it_once(comment: str | None) -> None:
     once = without_marker(comment)
@@ -176,6 +184,7 @@ def test_removing_our_line_twice_is_removing_it_once(comment: str | None) -> Non
     assert marker_in(once) is None
 
 
+@settings(deadline=None)
 @given(st.text(min_size=1), markers)
 def test_a_text_without_our_line_comes_back_whole(comment: str, wanted: Marker) -> None:
     if marker_in(comment) is None:
@@ -195,6 +204,7 @@ def test_secret_names_are_the_readmes() -> None:
 subdomains = st.from_regex(r"[a-z0-9]([-a-z0-9]{0,60}[a-z0-9])?(\.[a-z0-9]{1,60}){0,4}", fullmatch=True)
 
 
+@settings(deadline=None)
 @given(subdomains, st.lists(st.tuples(labels, subdomains), max_size=6))
 def test_secret_names_are_kubernetes_names_and_do_not_clash(user: str, targets: list[tuple[str, str]]) -> None:
     names = per_database_secret_names(user, "own", targets)
@@ -210,6 +220,7 @@ def test_the_own_namespace_keeps_the_plain_name_in_a_clash() -> None:
     assert names["a", "db"] == f"u-db-{short_id('u', 'db', 'a', 'db')}-credentials"
 
 
+@settings(deadline=None)
 @given(subdomains, st.from_regex(r"[0-9a-f]{8}", fullmatch=True))
 def test_child_names_fit_a_label_and_end_with_the_run(name: str, run_id: str) -> None:
     child = child_name("backup", name, run_id=run_id)
@@ -218,6 +229,7 @@ def test_child_names_fit_a_label_and_end_with_the_run(name: str, run_id: str) ->
     assert child.endswith(f"-{run_id}")
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(max_size=5), max_size=4), st.lists(st.text(max_size=5), max_size=4))
 def test_the_parts_of_an_id_do_not_run_into_each_other(one: list[str], two: list[str]) -> None:
     assert (short_id(*one) == short_id(*two)) == (one == two)

@@ -3,7 +3,7 @@
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dbtether.api.secret_keys import Login, SecretTemplate, credentials_data, jdbc_uri, uri
@@ -60,6 +60,7 @@ def test_special_characters_are_percent_encoded_and_ipv6_gets_brackets() -> None
     assert uri(login) == ("postgresql://u%40x:p%3A%3F%23%5B%5D%2B%25%20~@[2001:db8::1]:5432/a%2Fb%20c?sslmode=require")
 
 
+@settings(deadline=None)
 @given(texts, texts, texts)
 def test_any_login_comes_back_from_its_urls(database: str, user: str, password: str) -> None:
     login = Login("::1", 5432, database, user, password)

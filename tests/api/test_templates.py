@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dbtether.api.templates import FIELDS, filename_problem, render, template_problem, time_fields
@@ -79,6 +79,7 @@ def test_times_are_utc() -> None:
     assert time_fields(datetime(26, 1, 2, tzinfo=UTC))["Month"] == "01"
 
 
+@settings(deadline=None)
 @given(st.text(), st.dictionaries(st.sampled_from(FIELDS), st.text()))
 def test_any_text_gives_a_safe_key_or_invalid_spec(template: str, values: dict[str, str]) -> None:
     try:

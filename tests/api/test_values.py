@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dbtether.api.cron import NAMED_SCHEDULES, five_fields, schedule_problem
@@ -195,6 +195,7 @@ def test_read_only_is_for_users_alone() -> None:
     assert "default_transaction_read_only" not in DATABASE_SETTINGS
 
 
+@settings(deadline=None)
 @given(st.text(max_size=40))
 def test_no_text_breaks_a_check(text: str) -> None:
     for check in (

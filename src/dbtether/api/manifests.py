@@ -6,7 +6,7 @@ Documents of other API groups are skipped and told; the specs are checked by `va
 import base64
 import binascii
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher, get_close_matches
 from typing import Any
@@ -19,6 +19,7 @@ from dbtether.api.resource import Key, Secret
 from dbtether.errors import InvalidSpec
 
 DEFAULT_NAMESPACE = "default"
+MAX_PROBLEMS = 100
 MAX_SECRET_BYTES = 1024 * 1024
 """Kubernetes' limit of a Secret."""
 MAX_METADATA_BYTES = 256 * 1024
@@ -116,8 +117,15 @@ def parse_all(texts: Iterable[tuple[str, str | bytes]], namespace: str = DEFAULT
             problems.extend(reader.problems)
     problems.extend(_twice(documents))
     if problems:
-        raise InvalidSpec("\n".join(problems))
+        raise InvalidSpec(joined(problems))
     return Manifests(tuple(documents), tuple(skipped))
+
+
+def joined(problems: Sequence[str]) -> str:
+    """The problems as one text, a line each; past the first hundred only their number."""
+    rest = len(problems) - MAX_PROBLEMS
+    more = [f"... and {rest} more problems"] if rest > 0 else []
+    return "\n".join([*problems[:MAX_PROBLEMS], *more])
 
 
 def _items(tree: yaml_text.Tree, source: str) -> list[yaml_text.Tree]:

@@ -16,12 +16,10 @@ from pydantic import BaseModel, ValidationError
 
 from dbtether.api.field_paths import MAX_SHOWN, Path, path_text, shown
 from dbtether.api.kinds import KINDS
-from dbtether.api.manifests import Document
+from dbtether.api.manifests import Document, joined
 from dbtether.api.model import SHAPE_ERROR, VALUE_ERROR, SpecModel
 from dbtether.api.resource import Key, Resource
 from dbtether.errors import InvalidSpec
-
-MAX_PROBLEMS = 50
 
 Spec = TypeVar("Spec", bound=SpecModel)
 Locate = Callable[[Path], str]
@@ -48,7 +46,7 @@ def validate(model: type[Spec], key: Key, spec: Mapping[str, Any], locate: Locat
     """
     found, problems = check(model, key, spec)
     if found is None or problems:
-        raise InvalidSpec("\n".join(_lines(key, problems, locate)))
+        raise InvalidSpec(joined(_lines(key, problems, locate)))
     return found
 
 
@@ -68,7 +66,7 @@ def validate_documents(documents: Iterable[Document]) -> None:
             _, problems = check(KINDS[document.key.kind].spec, document.key, document.spec)
             lines.extend(_lines(document.key, problems, document.place))
     if lines:
-        raise InvalidSpec("\n".join(lines))
+        raise InvalidSpec(joined(lines))
 
 
 def check(model: type[Spec], key: Key, spec: Mapping[str, Any]) -> tuple[Spec | None, tuple[Problem, ...]]:
@@ -82,10 +80,7 @@ def check(model: type[Spec], key: Key, spec: Mapping[str, Any]) -> tuple[Spec | 
 
 
 def _lines(key: Key, problems: tuple[Problem, ...], locate: Locate | None) -> list[str]:
-    lines = [problem.line(key, locate) for problem in problems[:MAX_PROBLEMS]]
-    if len(problems) > MAX_PROBLEMS:
-        lines.append(f"spec: {len(problems) - MAX_PROBLEMS} more problems ({key})")
-    return lines
+    return [problem.line(key, locate) for problem in problems]
 
 
 def _without_nulls(value: Any) -> Any:

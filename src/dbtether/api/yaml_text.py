@@ -19,6 +19,8 @@ from dbtether.errors import InvalidSpec
 
 MAX_TEXT_BYTES = 5 * 1024 * 1024
 MAX_DEPTH = 64
+MAX_NODES = 300_000
+"""How many values a text may hold; ten thousand manifests have fewer."""
 MAX_ALIASED = 100_000
 """How many values all aliases of one text may add; each ten characters of a text count as one more."""
 
@@ -32,11 +34,20 @@ _SURROGATES = re.compile(r"(?<!\\)((?:\\\\)*)\\u([dD][89abAB][0-9a-fA-F]{2})\\u(
 _NOT_IN_YAML = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 
 
+class _TooManyValuesError(yaml.YAMLError):
+    """Raised while libyaml still reads, so that a hostile text costs no more than the bound."""
+
+
 class _Loader(yaml.CSafeLoader):
     """libyaml's parser with go-yaml v2's rules for plain scalars, which kubectl uses."""
 
+    nodes = 0
+
     def resolve(self, kind: type[Node], value: str, implicit: tuple[bool, bool]) -> str:
         """The tag of a node that has none: text stays plain `str`, whatever it looks like, until read."""
+        self.nodes += 1
+        if self.nodes > MAX_NODES:
+            raise _TooManyValuesError
         if kind is ScalarNode:
             return _TAG + ("plain" if implicit[0] else "str")
         return _TAG + ("seq" if kind is SequenceNode else "map")
@@ -106,6 +117,8 @@ def _nodes(text: str, source: str) -> Iterator[Node]:
         yield from yaml.compose_all(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
         raise InvalidSpec(_syntax_sentence(error, source)) from None
+    except _TooManyValuesError:
+        raise InvalidSpec(f"{source}: has more than {MAX_NODES:,} values; split it into several files") from None
     except (yaml.YAMLError, RecursionError, ValueError):
         raise InvalidSpec(f"{source}: is not YAML: it has a character that YAML does not allow") from None
 
