@@ -224,6 +224,16 @@ SENTENCES = [
         {**CLUSTER, "adoptable": [{"database": "a", "role": "b", "namespace": "c"}]},
         "spec.adoptable[0]: exactly one of database, role must be set; database and role are set",
     ),
+    (
+        "DBCluster",
+        {**CLUSTER, "namespaceSelector": {"matchExpressions": [{"key": "a", "operator": "In"}]}},
+        "spec.namespaceSelector.matchExpressions[0]: operator In needs values",
+    ),
+    (
+        "DBCluster",
+        {**CLUSTER, "namespaceSelector": {"matchExpressions": [{"key": "a", "operator": "Exists", "values": ["b"]}]}},
+        "spec.namespaceSelector.matchExpressions[0]: operator Exists takes no values; remove them",
+    ),
     ("Database", {}, "spec.clusterRef: required field is missing: the DBCluster that holds the database"),
     ("Database", {"clusterRef": {}}, "spec.clusterRef.name: required field is missing: name of the DBCluster"),
     ("Database", {**DATABASE, "extension": []}, 'spec.extension: unknown field; did you mean "extensions"?'),

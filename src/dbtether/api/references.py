@@ -1,13 +1,14 @@
 """References from one resource to another, and the rules of consent across namespaces."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
 from dbtether.api.fields import Choice, LabelValue, Name, Namespace, QualifiedName, SecretKey, listed
-from dbtether.api.model import ShapedModel, SpecModel
+from dbtether.api.model import ShapedModel, ShapeRule, SpecModel
 
 
 class Privileges(StrEnum):
@@ -85,8 +86,27 @@ class SelectorOperator(StrEnum):
     DOES_NOT_EXIST = "DoesNotExist"
 
 
+@dataclass(frozen=True, slots=True)
+class _ValuesOfOperator:
+    """In and NotIn compare with values, the other operators have none (metav1.LabelSelectorRequirement)."""
+
+    def problem(self, fields: Mapping[str, Any]) -> str | None:
+        operator, has_values = fields.get("operator"), bool(fields.get("values"))
+        if operator in ("In", "NotIn"):
+            return None if has_values else f"operator {operator} needs values"
+        if operator in ("Exists", "DoesNotExist") and has_values:
+            return f"operator {operator} takes no values; remove them"
+        return None
+
+    @property
+    def cel(self) -> str:
+        return "(self.operator in ['In', 'NotIn']) == (has(self.values) && self.values.size() > 0)"
+
+
 class SelectorRequirement(ShapedModel):
     """metav1.LabelSelectorRequirement."""
+
+    rules: ClassVar[tuple[ShapeRule, ...]] = (_ValuesOfOperator(),)
 
     key: QualifiedName
     """Key of the label."""
