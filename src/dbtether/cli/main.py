@@ -1,0 +1,290 @@
+"""The program `dbtether`: its commands and options. Everything heavy is imported by the command that needs it."""
+
+import os
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from dbtether import __version__
+from dbtether.cli.exits import Exit, epilog
+
+app = typer.Typer(
+    name="dbtether",
+    help="PostgreSQL databases and users, declared as Kubernetes resources and kept on your own servers.",
+    epilog=epilog(),
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+
+Files = Annotated[
+    list[str],
+    typer.Option("--filename", "-f", metavar="FILE", help="A manifest, a folder of them, or - for standard input."),
+]
+OptionalFiles = Annotated[
+    list[str] | None,
+    typer.Option("--filename", "-f", metavar="FILE", help="A manifest, a folder of them, or - for standard input."),
+]
+State = Annotated[
+    str,
+    typer.Option("--state", metavar="DIR", envvar="DBTETHER_STATE", help="The state directory."),
+]
+Installation = Annotated[
+    str | None,
+    typer.Option(
+        "--installation",
+        metavar="NAME",
+        envvar="DBTETHER_INSTALLATION",
+        help="Who marks the objects on the servers; made up at the first apply, then kept in the state.",
+    ),
+]
+Namespace = Annotated[
+    str,
+    typer.Option("--namespace", "-n", metavar="NAME", help="The namespace of what names none."),
+]
+Output = Annotated[
+    str,
+    typer.Option("--output", "-o", metavar="FORMAT", help="table, json or yaml."),
+]
+Wait = Annotated[
+    str,
+    typer.Option("--wait", metavar="DURATION", help="How long to wait until everything is settled, such as 30s or 5m."),
+]
+Prune = Annotated[
+    bool,
+    typer.Option("--prune", help="Also delete what was applied before and stands in no given manifest any more."),
+]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Print a line to stderr for each statement that was run.")
+]
+KindWord = Annotated[
+    str,
+    typer.Argument(metavar="KIND", help="dbclusters, databases, databaseusers (or dbc, db, dbu)."),
+]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"dbtether {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """PostgreSQL databases and users, declared as Kubernetes resources and kept on your own servers."""
+    del version
+
+
+@app.command()
+def apply(
+    filename: Files,
+    state: State = ".dbtether",
+    installation: Installation = None,
+    namespace: Namespace = "default",
+    wait: Wait = "60s",
+    prune: Prune = False,
+    yes: Yes = False,
+    output: Output = "table",
+    verbose: Verbose = False,
+) -> None:
+    """Bring the servers to what the manifests say."""
+    from dbtether.cli.apply import ApplyOptions, apply_command
+    from dbtether.cli.options import checked_output, checked_wait
+
+    options = ApplyOptions(
+        files=tuple(filename),
+        state=state,
+        installation=installation,
+        namespace=namespace,
+        wait_seconds=checked_wait(wait),
+        prune=prune,
+        yes=yes,
+        output=checked_output(output),
+        verbose=verbose,
+    )
+    raise typer.Exit(apply_command(options))
+
+
+@app.command()
+def plan(
+    filename: Files,
+    state: State = ".dbtether",
+    installation: Installation = None,
+    namespace: Namespace = "default",
+    wait: Wait = "60s",
+    prune: Prune = False,
+    sql: Annotated[bool, typer.Option("--sql", help="Print a psql script, secrets masked.")] = False,
+    output: Output = "table",
+) -> None:
+    """Show every statement that apply would run; change nothing."""
+    from dbtether.cli.options import checked_output, checked_wait
+    from dbtether.cli.plan import PlanOptions, plan_command
+
+    options = PlanOptions(
+        files=tuple(filename),
+        state=state,
+        installation=installation,
+        namespace=namespace,
+        wait_seconds=checked_wait(wait),
+        prune=prune,
+        sql=sql,
+        output=checked_output(output),
+    )
+    raise typer.Exit(plan_command(options))
+
+
+@app.command()
+def delete(
+    target: Annotated[list[str] | None, typer.Argument(metavar="KIND NAME...")] = None,
+    filename: OptionalFiles = None,
+    state: State = ".dbtether",
+    installation: Installation = None,
+    namespace: Namespace = "default",
+    wait: Wait = "60s",
+    verbose: Verbose = False,
+) -> None:
+    """Delete resources; deletionPolicy tells what goes on the server."""
+    from dbtether.cli.delete import DeleteOptions, delete_command
+    from dbtether.cli.options import checked_wait
+
+    options = DeleteOptions(
+        target=tuple(target or ()),
+        files=tuple(filename or ()),
+        state=state,
+        installation=installation,
+        namespace=namespace,
+        wait_seconds=checked_wait(wait),
+        verbose=verbose,
+    )
+    raise typer.Exit(delete_command(options))
+
+
+@app.command()
+def get(
+    kind: KindWord,
+    name: Annotated[str | None, typer.Argument(metavar="NAME")] = None,
+    namespace: Namespace = "default",
+    all_namespaces: Annotated[bool, typer.Option("--all-namespaces", "-A", help="Of every namespace.")] = False,
+    state: State = ".dbtether",
+    output: Output = "table",
+) -> None:
+    """List resources of a kind, or show one."""
+    from dbtether.cli.get import get_command
+    from dbtether.cli.options import checked_output
+
+    raise typer.Exit(get_command(kind, name, namespace, all_namespaces, state, checked_output(output)))
+
+
+@app.command()
+def describe(
+    kind: KindWord,
+    name: Annotated[str, typer.Argument(metavar="NAME")],
+    namespace: Namespace = "default",
+    state: State = ".dbtether",
+    output: Output = "table",
+) -> None:
+    """Show a resource in full: spec, status, conditions, Events."""
+    from dbtether.cli.describe import describe_command
+    from dbtether.cli.options import checked_output
+
+    raise typer.Exit(describe_command(kind, name, namespace, state, checked_output(output)))
+
+
+@app.command()
+def credentials(
+    name: Annotated[str, typer.Argument(metavar="USER", help="The name of a DatabaseUser.")],
+    namespace: Namespace = "default",
+    key: Annotated[
+        str | None, typer.Option("--key", "-k", metavar="KEY", help="Print this value alone, such as password.")
+    ] = None,
+    state: State = ".dbtether",
+    output: Output = "table",
+) -> None:
+    """Show how a user logs in; the password only when asked."""
+    from dbtether.cli.credentials import credentials_command
+    from dbtether.cli.options import checked_output
+
+    raise typer.Exit(credentials_command(name, namespace, key, state, checked_output(output)))
+
+
+@app.command()
+def status(state: State = ".dbtether", output: Output = "table") -> None:
+    """Show everything that was applied, at a glance."""
+    from dbtether.cli.options import checked_output
+    from dbtether.cli.status import status_command
+
+    raise typer.Exit(status_command(state, checked_output(output)))
+
+
+@app.command("import")
+def import_(
+    filename: OptionalFiles = None,
+    state: State = ".dbtether",
+    installation: Installation = None,
+    namespace: Namespace = "default",
+    cluster: Annotated[
+        str | None, typer.Option("--cluster", metavar="NAME", help="The DBCluster to read; all when left out.")
+    ] = None,
+    output: Output = "table",
+) -> None:
+    """Rebuild a lost state directory from the servers."""
+    from dbtether.cli.importing import ImportOptions, import_command
+    from dbtether.cli.options import checked_output
+
+    options = ImportOptions(
+        files=tuple(filename or ()),
+        state=state,
+        installation=installation,
+        namespace=namespace,
+        cluster=cluster,
+        output=checked_output(output),
+    )
+    raise typer.Exit(import_command(options))
+
+
+@app.command()
+def demo() -> None:
+    """See dbtether at work on a PostgreSQL of its own."""
+    from dbtether.cli.demo import demo_command
+
+    raise typer.Exit(demo_command())
+
+
+def main() -> None:
+    """The console script: run the command and exit."""
+    from typer._click.exceptions import ClickException
+
+    try:
+        # With standalone_mode typer would exit with click's own code 2 for a wrong option.
+        code: Any = app(standalone_mode=False)
+    except ClickException as error:
+        error.show()
+        code = Exit.INVALID
+    except Exception as error:
+        from dbtether.cli.failures import exit_code_of
+
+        code = exit_code_of(error)
+    except KeyboardInterrupt:
+        code = Exit.INTERRUPTED
+    _leave(int(code or 0))
+
+
+def _leave(code: int) -> None:
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Nobody reads any more, as after `| head`; without this Python would complain at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,93 @@
+"""`dbtether plan`: what apply would do."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from dbtether.cli import running
+from dbtether.cli.exits import Exit, Quit
+from dbtether.cli.output import emit, error, note, say
+from dbtether.cli.planning import Plan, make_plan, plan_document, plan_lines, plan_scripts
+from dbtether.cli.settling import quiet_logs
+from dbtether.cli.wanted import Wanted, check_against, read_wanted, vanished
+from dbtether.runtime.local import LocalStore, StateMissing
+from dbtether.runtime.overlay import MemoryStore
+from dbtether.runtime.records import RecordStore
+
+# Stands in the plan for the id that the first apply makes up.
+NEW_INSTALLATION = "new-installation"
+
+
+@dataclass(frozen=True, slots=True)
+class PlanOptions:
+    """What `plan` was asked for."""
+
+    files: tuple[str, ...]
+    state: str
+    installation: str | None
+    namespace: str
+    wait_seconds: float
+    prune: bool
+    sql: bool
+    output: str
+
+
+def plan_command(options: PlanOptions) -> Exit:
+    """Print the plan and tell by the exit code whether there is one."""
+    wanted = read_wanted(options.files, options.namespace)
+    for skipped in wanted.skipped:
+        note(f"{skipped.kind} {skipped.name} is none of dbtether's kinds and was skipped ({skipped.place})")
+    plan = running.run(_plan(options, wanted))
+    _print(plan, options)
+    if plan.settled.unsettled:
+        error("the time of --wait is over, so the plan may be incomplete")
+        return Exit.TIMED_OUT
+    if plan.blocked:
+        return Exit.FAILED
+    return Exit.CHANGES if plan.would_change else Exit.OK
+
+
+async def _plan(options: PlanOptions, wanted: Wanted) -> Plan:
+    with opened_to_read(options.state, options.installation) as store:
+        await check_against(store, wanted)
+        gone = await vanished(store, wanted) if options.prune else ()
+        refuse_to_prune_all(wanted, prune=options.prune)
+        async with quiet_logs(verbose=False):
+            return await make_plan(store, wanted, [resource.key for resource in gone], options.wait_seconds)
+
+
+@contextmanager
+def opened_to_read(state: str, installation: str | None) -> Iterator[RecordStore]:
+    """What was applied so far, never written; an empty store where nothing was."""
+    try:
+        store = LocalStore.open(Path(state), installation, read_only=True)
+    except StateMissing:
+        yield MemoryStore(installation=installation or NEW_INSTALLATION)
+        return
+    with store:
+        yield store
+
+
+def refuse_to_prune_all(wanted: Wanted, *, prune: bool) -> None:
+    """Raises Quit when pruning by manifests that hold no resource: that is a wrong path more often than a wish."""
+    if prune and not wanted.resources:
+        raise Quit(
+            Exit.INVALID,
+            "--prune: the manifests hold no resource, so everything would be deleted; "
+            "name what shall go with `dbtether delete`",
+        )
+
+
+def _print(plan: Plan, options: PlanOptions) -> None:
+    if options.sql:
+        for text in plan_scripts(plan):
+            sys.stdout.write(text)
+        for _, _, sentence in plan.blocked:
+            error(sentence)
+    elif options.output != "table":
+        emit(plan_document(plan), options.output)
+    else:
+        for line in plan_lines(plan):
+            say(line)

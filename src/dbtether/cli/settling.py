@@ -1,0 +1,140 @@
+"""Runs the engine over a store until everything is settled, and gathers what became of each resource."""
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from dbtether.api.kinds import PAUSED
+from dbtether.api.reasons import EXPLANATIONS
+from dbtether.api.resource import Key, Resource
+from dbtether.cli.failures import DEBUG, is_debugging
+from dbtether.controllers.engine import opened_engine
+from dbtether.controllers.executor import Executor
+from dbtether.runtime.outcomes import OutcomeLabel
+from dbtether.runtime.store import Store
+
+# Below the shortest checkInterval of a DBCluster (5 s), which would otherwise never count as settled.
+_HORIZON_SECONDS = 2.0
+_READY_PHASES = frozenset({"Ready", "Connected"})
+
+
+@dataclass(slots=True)
+class Settled:
+    """How a run ended."""
+
+    unsettled: tuple[Key, ...] = ()
+    failing: tuple[Key, ...] = ()
+    bugs: dict[Key, str] = field(default_factory=dict)
+
+
+@asynccontextmanager
+async def quiet_logs(verbose: bool) -> AsyncIterator[None]:
+    """Send our logs to stderr: warnings, and with `verbose` the audit lines; psycopg's own say nothing."""
+    handler = _Lines()
+    logger = logging.getLogger("dbtether")
+    audit = logging.getLogger("dbtether.audit")
+    logging.getLogger("psycopg").setLevel(logging.CRITICAL + 1)
+    # A cancelled query of a closed pool is no news either.
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+    before = logger.level, logger.propagate, audit.level
+    logger.setLevel(logging.WARNING)
+    logger.propagate = False
+    audit.setLevel(logging.INFO if verbose else logging.WARNING)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(before[0])
+        logger.propagate = before[1]
+        audit.setLevel(before[2])
+
+
+class _Lines(logging.Handler):
+    """One line a record, through the console, so that a live display stays whole."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        from dbtether.cli.output import printable, tell
+
+        if record.exc_info and not is_debugging():
+            # The result tells of it; the traceback is for who asks.
+            return
+        extra: dict[str, Any] = record.__dict__
+        where = f"  [{extra['database'] or 'shared catalogs'}, {extra['duration_seconds'] * 1000:.0f} ms]"
+        suffix = where if record.name == "dbtether.audit" else ""
+        tell(printable(f"{record.getMessage()}{suffix}"), style="dim")
+        if record.exc_info:
+            tell(logging.Formatter().formatException(record.exc_info))
+
+
+async def settle(store: Store, wait_seconds: float, *, executor: Executor | None = None) -> Settled:
+    """Reconcile everything in the store until it is settled or the time is over."""
+    settled = Settled()
+
+    def on_outcome(key: Key, label: OutcomeLabel, error: BaseException | None, seconds: float) -> None:
+        del seconds
+        if label in (OutcomeLabel.BUG, OutcomeLabel.TIMEOUT):
+            settled.bugs[key] = type(error).__name__
+        else:
+            settled.bugs.pop(key, None)
+
+    async with opened_engine(store, executor=executor, on_outcome=on_outcome) as engine:
+        settlement = await engine.loop.run_until_settled(wait_seconds, horizon_seconds=_HORIZON_SECONDS)
+    settled.unsettled, settled.failing = settlement.unsettled, settlement.failing
+    return settled
+
+
+def is_ready(resource: Resource) -> bool:
+    """Whether the resource is as its newest spec wants it."""
+    return (
+        resource.status.get("phase") in _READY_PHASES
+        and resource.status.get("observedGeneration") == resource.generation
+        and resource.deleted is None
+    )
+
+
+def is_paused(resource: Resource) -> bool:
+    """Whether a person wants the resource left alone."""
+    return resource.annotations.get(PAUSED) == "true"
+
+
+def phase_of(resource: Resource) -> str:
+    """The phase; Pending while nothing has looked at the resource."""
+    return str(resource.status.get("phase") or "Pending")
+
+
+def reason_of(resource: Resource) -> str:
+    """The reason of the Ready condition; empty when there is none yet."""
+    conditions = resource.status.get("conditions") or ()
+    ready = next((c for c in conditions if isinstance(c, dict) and c.get("type") == "Ready"), {})
+    return str(ready.get("reason") or "")
+
+
+def complaint(resource: Resource, settled: Settled) -> str:
+    """One line on a resource that is not ready: what is wrong and what to do next."""
+    if (bug := settled.bugs.get(resource.key)) is not None:
+        return f"{resource.key}: a bug in dbtether ({bug}): run it again with {DEBUG}=1 and report what it prints"
+    message = str(resource.status.get("message") or "nothing has looked at it yet")
+    reason = reason_of(resource)
+    step = _next_step(reason, message)
+    return f"{resource.key}: {message}{f' ({reason})' if reason else ''}{step}"
+
+
+def _next_step(reason: str, message: str) -> str:
+    """The reason's own advice, unless the message brings one already."""
+    explanation = next((text for known, text in EXPLANATIONS.items() if known.value == reason), None)
+    if explanation is None or any(mark in message for mark in (": ", "; ")):
+        return ""
+    return f". {explanation.next_step}"
+
+
+def missing_privileges(resource: Resource) -> tuple[str, ...]:
+    """The statements that a DBA must run for a DBCluster's admin, one sentence each."""
+    entries = resource.status.get("missingPrivileges") or ()
+    return tuple(
+        f"{resource.key}: the admin lacks {entry['privilege']}; let a DBA run: {entry['statement']};"
+        for entry in entries
+        if isinstance(entry, dict)
+    )
