@@ -1,7 +1,9 @@
 """The core's steps put together for tests: observe, guard, plan, apply, and look again."""
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 from tests.servers.fixtures import Admin
 
@@ -40,11 +42,15 @@ async def opened(admin: Admin) -> AsyncIterator[Server]:
         await server.close()
 
 
+def _slug(name: str) -> str:
+    return re.sub("[^a-z0-9]+", "-", name.lower()).strip("-")
+
+
 def desired_database(name: str, **changes: object) -> DesiredDatabase:
     """A plain database of namespace `team`, with changes."""
     values: dict[str, object] = {
         "name": name,
-        "marker": marker("team", name.replace("_", "-").strip("-"), INSTALLATION),
+        "marker": marker("team", _slug(name), INSTALLATION),
         "roles": role_names(name),
     }
     return DesiredDatabase(**{**values, **changes})  # type: ignore[arg-type]
@@ -54,7 +60,7 @@ def desired_login(name: str, *access: tuple[str, Group], **changes: object) -> D
     """A login of namespace `team` with a known password, with changes."""
     values: dict[str, object] = {
         "name": name,
-        "marker": marker("team", name.replace("_", "-").strip("-").lower(), INSTALLATION),
+        "marker": marker("team", _slug(name), INSTALLATION),
         "access": tuple(Access(database, group) for database, group in access),
         "verifier": scram_verifier(PASSWORD, name),
     }
@@ -106,6 +112,21 @@ async def make_database(server: Server, desired: DesiredDatabase) -> None:
 async def make_login(server: Server, desired: DesiredLogin) -> None:
     """Plan and apply once."""
     await server.apply(await plan_login(server, desired), desired.name)
+
+
+async def settle_database(server: Server, desired: DesiredDatabase) -> None:
+    """Apply until all is seen, then be sure that nothing is left to do."""
+    observed = await observe_database(server, desired)
+    await make_database(server, desired)
+    if not database_plan.sees_everything(desired, observed):
+        await make_database(server, desired)
+    assert await plan_database(server, desired) == ()
+
+
+async def settle_login(server: Server, desired: DesiredLogin) -> None:
+    """Apply once, then be sure that nothing is left to do; the password is not read back."""
+    await make_login(server, desired)
+    assert await plan_login(server, replace(desired, verifier=None)) == ()
 
 
 async def drop_login(server: Server, desired: DesiredLogin) -> tuple[Statement, ...]:

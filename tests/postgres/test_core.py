@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 import psycopg
-import pytest
 from tests.postgres.core import (
     PASSWORD,
     desired_database,
@@ -20,7 +19,7 @@ from tests.postgres.core import (
 from tests.servers.fixtures import Admin
 
 from dbtether.api.names import Group
-from dbtether.postgres.databases.model import DesiredExtension, DesiredSchema
+from dbtether.postgres.databases.model import DesiredExtension
 from dbtether.postgres.server.access import Server
 
 Scenario = Callable[[Server], Awaitable[None]]

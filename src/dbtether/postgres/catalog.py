@@ -48,7 +48,7 @@ async def observe_shared(
             ROLES.format(verifier=verifier).encode(), (names,)
         )
         membership_rows = await connection.cursor(row_factory=class_row(Membership)).execute(
-            MEMBERSHIPS.format(options=options).encode(), (names, names, names)
+            MEMBERSHIPS.format(options=options).encode(), (names,)
         )
         setting_rows = await connection.cursor(row_factory=dict_row).execute(SETTINGS, (names,))
         privilege_rows = await connection.cursor(row_factory=dict_row).execute(DATABASE_PRIVILEGES, (names,))

@@ -65,6 +65,18 @@ class Pool:
             finally:
                 await self._give_back(database, connection)
 
+    @asynccontextmanager
+    async def slot(self) -> AsyncIterator[None]:
+        """Room for a connection that somebody else opens, such as a user's login: it counts as one of ours."""
+        async with self._slots:
+            if self._open >= self._limit and self._idle:
+                await self._close(self._idle.pop(0).connection)
+            self._open += 1
+            try:
+                yield
+            finally:
+                self._open -= 1
+
     async def _take(self, database: str) -> Connection:
         for index in range(len(self._idle) - 1, -1, -1):
             if self._idle[index].database == database:

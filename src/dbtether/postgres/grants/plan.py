@@ -59,6 +59,15 @@ def privilege_differences(
     return grant, revoke
 
 
+def surplus_grant_options(wanted: Mapping[str, frozenset[str]], observed: Acl, owner: str) -> dict[str, frozenset[str]]:
+    """The wanted privileges that a grantee could pass on: nobody but the owner shall."""
+    found: dict[str, set[str]] = {}
+    for item in observed:
+        if item.grantable and item.grantor == owner and item.privilege in wanted.get(item.grantee, ()):
+            found.setdefault(item.grantee, set()).add(item.privilege)
+    return {grantee: frozenset(found[grantee]) for grantee in sorted(found)}
+
+
 def object_grants(
     kind: ObjectKind,
     database: str,
@@ -75,17 +84,23 @@ def object_grants(
     `names` are qualified names; `run_in` is the database the statements run in, by default `database`.
     """
     grant, revoke = privilege_differences(wanted, observed, owner)
+    options = surplus_grant_options(wanted, observed, owner)
     place = database if run_in is None else run_in
     for chunk in _chunks(names):
         objects = sql.SQL(", ").join(sql.Identifier(*name) for name in chunk)
         label = _label(kind, chunk)
         for verb, template, changes in (
-            ("Revoke", "REVOKE {privileges} ON {kind} {objects} FROM {grantee}", revoke),
+            ("Revoke", "REVOKE {privileges} ON {kind} {objects} FROM {grantee}{cascade}", revoke),
+            (
+                "Revoke the right to grant",
+                "REVOKE GRANT OPTION FOR {privileges} ON {kind} {objects} FROM {grantee} CASCADE",
+                options,
+            ),
             ("Grant", "GRANT {privileges} ON {kind} {objects} TO {grantee}", grant),
         ):
             for privileges, grantees in _by_privileges(changes):
                 listed = ", ".join(sorted(privileges))
-                preposition = "from" if verb == "Revoke" else "to"
+                preposition = "to" if verb == "Grant" else "from"
                 yield statement(
                     f"{verb} {listed} on {label} {preposition} {_people(grantees)}",
                     place,
@@ -95,6 +110,7 @@ def object_grants(
                     kind=_KINDS[kind],
                     objects=objects,
                     grantee=_grantees(grantees),
+                    cascade=_cascade(observed, grantees),
                 )
 
 
@@ -109,7 +125,21 @@ def default_grants(
 ) -> Iterator[Statement]:
     """ALTER DEFAULT PRIVILEGES of one creator, in all schemas."""
     grant, revoke = privilege_differences(wanted, observed, creator)
+    options = surplus_grant_options(wanted, observed, creator)
     objects = _DEFAULT_KINDS[kind].as_string(None).lower()
+    for privileges, grantees in _by_privileges(options):
+        yield statement(
+            f"Take the right to grant {', '.join(sorted(privileges))} on {objects} that {creator} will create from "
+            f"{_people(grantees)}",
+            database,
+            "ALTER DEFAULT PRIVILEGES FOR ROLE {creator} "
+            "REVOKE GRANT OPTION FOR {privileges} ON {kind} FROM {grantee} CASCADE",
+            as_role=as_role,
+            creator=sql.Identifier(creator),
+            privileges=_privileges(privileges),
+            kind=_DEFAULT_KINDS[kind],
+            grantee=_grantees(grantees),
+        )
     for privileges, grantees in _by_privileges(revoke):
         yield statement(
             f"Take {', '.join(sorted(privileges))} on {objects} that {creator} will create from {_people(grantees)}",
@@ -132,6 +162,11 @@ def default_grants(
             kind=_DEFAULT_KINDS[kind],
             grantee=_grantees(grantees),
         )
+
+
+def _cascade(observed: Acl, grantees: Sequence[str]) -> sql.SQL:
+    # What they passed on goes with it, or the REVOKE is refused (2BP01).
+    return sql.SQL(" CASCADE" if any(i.grantable and i.grantee in grantees for i in observed) else "")
 
 
 def _by_privileges(

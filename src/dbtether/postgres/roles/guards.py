@@ -8,7 +8,7 @@ from dbtether.api.names import ROLE_PREFIX, Group, parse_marker
 from dbtether.errors import Blocked
 from dbtether.postgres.guards import Verdict
 from dbtether.postgres.roles.model import DesiredLogin, ObservedLogin, role_names
-from dbtether.postgres.roles.plan import unwanted_memberships
+from dbtether.postgres.roles.plan import administrator_of, unwanted_memberships
 
 Guard = Callable[[DesiredLogin, ObservedLogin], Verdict]
 
@@ -45,6 +45,11 @@ def role_is_too_powerful(desired: DesiredLogin, observed: ObservedLogin) -> Verd
         ("NOSUPERUSER", role.is_superuser),
         ("NOREPLICATION", role.can_replicate),
         ("NOBYPASSRLS", role.bypasses_rls),
+        # On 16+ only who may create databases itself takes that away, and owner roles may not.
+        (
+            "NOCREATEDB",
+            role.can_create_databases and administrator_of(role, desired.access, observed.server) is not None,
+        ),
     )
     wrong = [flag for flag, is_set in flags if is_set]
     if not wrong:

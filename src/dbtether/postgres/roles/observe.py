@@ -23,14 +23,19 @@ SELECT r.rolname::text AS name, r.oid::bigint AS oid, r.rolcanlogin AS can_login
 NO_VERIFIER = "NULL::text"
 VERIFIER = "(SELECT a.rolpassword FROM pg_catalog.pg_authid a WHERE a.oid = r.oid)"
 
+# One index scan each: an OR over the three would read the whole of pg_auth_members.
 MEMBERSHIPS = """
+WITH named AS (SELECT oid FROM pg_catalog.pg_roles WHERE rolname = ANY(%s)),
+     edge AS (
+  SELECT m.* FROM pg_catalog.pg_auth_members m JOIN named ON m.roleid = named.oid
+  UNION SELECT m.* FROM pg_catalog.pg_auth_members m JOIN named ON m.member = named.oid
+  UNION SELECT m.* FROM pg_catalog.pg_auth_members m JOIN named ON m.grantor = named.oid
+)
 SELECT g.rolname::text AS role, u.rolname::text AS member, pg_catalog.pg_get_userbyid(m.grantor)::text AS grantor,
        m.admin_option, {options}
-  FROM pg_catalog.pg_auth_members m
+  FROM edge m
   JOIN pg_catalog.pg_roles g ON g.oid = m.roleid
   JOIN pg_catalog.pg_roles u ON u.oid = m.member
- WHERE g.rolname = ANY(%s) OR u.rolname = ANY(%s) OR m.grantor IN (
-   SELECT r.oid FROM pg_catalog.pg_roles r WHERE r.rolname = ANY(%s))
  ORDER BY 1, 2, 3
 """
 OPTIONS_16 = "m.inherit_option, m.set_option"
