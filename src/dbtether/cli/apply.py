@@ -40,6 +40,8 @@ class ApplyOptions:
     yes: bool
     output: str
     verbose: bool
+    is_quiet: bool = False
+    """Whether changes of phase are left untold where there is no terminal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +62,13 @@ def apply_command(options: ApplyOptions) -> Exit:
         note(f"{skipped.kind} {skipped.name} is none of dbtether's kinds and was skipped ({skipped.place})")
     for sentence in needs_time(wanted.resources):
         note(sentence)
-    applied = running.run(_apply(options, wanted))
+    applied = running.run(apply_wanted(options, wanted))
     _print(applied, options)
     return report(applied)
 
 
-async def _apply(options: ApplyOptions, wanted: Wanted) -> Applied:
+async def apply_wanted(options: ApplyOptions, wanted: Wanted) -> Applied:
+    """Apply checked manifests. Raises Quit when the state is against it."""
     with LocalStore.open(Path(options.state), options.installation) as store:
         await check_against(store, wanted)
         gone = [resource.key for resource in await vanished(store, wanted)]
@@ -76,12 +79,18 @@ async def _apply(options: ApplyOptions, wanted: Wanted) -> Applied:
                 note(_left_alone(gone))
             await write_wanted(store, wanted)
             doomed = gone if options.prune else []
-            return await apply_to(store, wanted.keys, doomed, options.wait_seconds)
+            applied = await apply_to(store, wanted.keys, doomed, options.wait_seconds, is_quiet=options.is_quiet)
+    remaining = {resource.key for resource in applied.remaining}
+    for key in sorted(set(doomed) - remaining):
+        tell(f"{key} deleted")
+    return applied
 
 
-async def apply_to(store: RecordStore, keys: frozenset[Key], doomed: list[Key], wait_seconds: float) -> Applied:
+async def apply_to(
+    store: RecordStore, keys: frozenset[Key], doomed: list[Key], wait_seconds: float, *, is_quiet: bool = False
+) -> Applied:
     """Run the engine over the store after the deletion of `doomed` was asked for."""
-    progress = Progress(store)
+    progress = Progress(store, is_quiet=is_quiet)
     before = await everything(store)
     progress.watch(resource for resource in before if resource.key in keys or resource.key in doomed)
     for key in doomed:

@@ -1,5 +1,6 @@
 """`dbtether delete`: deletes resources, waits until they are gone, and says what stays on the server."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +28,8 @@ class DeleteOptions:
     namespace: str
     wait_seconds: float
     verbose: bool
+    is_quiet: bool = False
+    """Whether changes of phase are left untold where there is no terminal."""
 
 
 def delete_command(options: DeleteOptions) -> Exit:
@@ -42,10 +45,11 @@ def delete_command(options: DeleteOptions) -> Exit:
             raise Quit(Exit.INVALID, f"{options.target[0]}: give the name as well: dbtether delete KIND NAME")
         kind = kind_of(options.target[0])
         keys = [key_of(kind, options.namespace, name) for name in options.target[1:]]
-    return running.run(_delete(options, wanted, keys))
+    return running.run(delete_wanted(options, wanted, keys, say))
 
 
-async def _delete(options: DeleteOptions, wanted: Wanted, keys: list[Key]) -> Exit:
+async def delete_wanted(options: DeleteOptions, wanted: Wanted, keys: list[Key], tell: Callable[[str], object]) -> Exit:
+    """Delete the resources, then the manifests' Secrets; `tell` takes a line for each that is gone."""
     # Opened to read first: a wrong --state must not leave a new directory behind.
     LocalStore.open(Path(options.state), options.installation, read_only=True).close()
     with LocalStore.open(Path(options.state), options.installation) as store:
@@ -57,12 +61,12 @@ async def _delete(options: DeleteOptions, wanted: Wanted, keys: list[Key]) -> Ex
             note(f"{key} is not in the state; nothing to delete")
         async with quiet_logs(options.verbose):
             doomed = [resource.key for resource in found]
-            applied = await apply_to(store, frozenset(doomed), doomed, options.wait_seconds)
+            applied = await apply_to(store, frozenset(doomed), doomed, options.wait_seconds, is_quiet=options.is_quiet)
         remaining = {resource.key for resource in applied.remaining}
         for resource in sorted(found, key=lambda resource: resource.key):
             if resource.key not in remaining:
-                say(f"{resource.key} deleted{_what_stays(resource)}")
-        await _delete_secrets(store, wanted)
+                tell(f"{resource.key} deleted{_what_stays(resource)}")
+        await _delete_secrets(store, wanted, tell)
     return report(Applied((), applied.remaining, applied.others, applied.settled))
 
 
@@ -75,7 +79,7 @@ def _what_stays(resource: Resource) -> str:
     return ""
 
 
-async def _delete_secrets(store: RecordStore, wanted: Wanted) -> None:
+async def _delete_secrets(store: RecordStore, wanted: Wanted, tell: Callable[[str], object]) -> None:
     """Delete the manifests' own Secrets, unless somebody still needs one for a login."""
     for document in wanted.secrets:
         secret = await store.get_secret(document.key.namespace, document.key.name)
@@ -85,7 +89,7 @@ async def _delete_secrets(store: RecordStore, wanted: Wanted) -> None:
             note(f"{document.key} stays: {user} refers to it")
             continue
         await store.delete_secret(secret)
-        say(f"{document.key} deleted")
+        tell(f"{document.key} deleted")
 
 
 async def _user_of(store: RecordStore, secret: Secret) -> Key | None:

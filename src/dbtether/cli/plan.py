@@ -39,7 +39,7 @@ def plan_command(options: PlanOptions) -> Exit:
     wanted = read_wanted(options.files, options.namespace)
     for skipped in wanted.skipped:
         note(f"{skipped.kind} {skipped.name} is none of dbtether's kinds and was skipped ({skipped.place})")
-    plan = running.run(_plan(options, wanted))
+    plan = running.run(plan_wanted(options, wanted))
     _print(plan, options)
     if plan.settled.unsettled:
         error("the time of --wait is over, so the plan may be incomplete")
@@ -49,7 +49,8 @@ def plan_command(options: PlanOptions) -> Exit:
     return Exit.CHANGES if plan.would_change else Exit.OK
 
 
-async def _plan(options: PlanOptions, wanted: Wanted) -> Plan:
+async def plan_wanted(options: PlanOptions, wanted: Wanted) -> Plan:
+    """The plan of checked manifests. Raises Quit when the state is against it."""
     with opened_to_read(options.state, options.installation) as store:
         await check_against(store, wanted)
         gone = await vanished(store, wanted) if options.prune else ()

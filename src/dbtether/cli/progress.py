@@ -20,7 +20,8 @@ _GONE = "deleted"
 class Progress:
     """Follows the phases of resources by the store's changes."""
 
-    def __init__(self, store: RecordStore) -> None:
+    def __init__(self, store: RecordStore, *, is_quiet: bool = False) -> None:
+        self._prints_lines = not is_quiet and (not err().is_terminal or err().is_dumb_terminal)
         self._phases: dict[Key, str] = {}
         self._messages: dict[Key, str] = {}
         self._live: Live | None = None
@@ -53,7 +54,8 @@ class Progress:
             message = str(change.new.status.get("message") or "")
         is_new = self._phases.get(change.key) != phase
         self._phases[change.key], self._messages[change.key] = phase, message
-        if is_new and phase != "Pending" and (not err().is_terminal or err().is_dumb_terminal):
+        # Who deletes says itself what is gone.
+        if is_new and self._prints_lines and phase not in ("Pending", _GONE):
             tell(f"{change.key}  {phase}")
 
     def _picture(self) -> Table:
