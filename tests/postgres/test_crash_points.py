@@ -1,0 +1,174 @@
+"""A connection that breaks at any statement: nothing half-done stays, and the next reconcile finishes."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import psycopg
+import pytest
+from tests.postgres.core import (
+    PASSWORD,
+    desired_database,
+    desired_login,
+    drop_database,
+    drop_login,
+    make_database,
+    make_login,
+    opened,
+    parameters,
+    plan_database,
+    plan_login,
+    settle_database,
+    settle_login,
+)
+from tests.postgres.crash import Proxy, proxied
+from tests.servers.fixtures import Admin
+
+from dbtether.api.names import Group
+from dbtether.errors import Retryable
+from dbtether.postgres.databases.model import DesiredDatabase, DesiredExtension, DesiredSchema
+from dbtether.postgres.roles.model import DesiredLogin
+from dbtether.postgres.server.access import Server
+
+Step = Callable[[Server], Awaitable[None]]
+
+# More than any of the four operations sends; the loop ends at the first run that is not cut.
+_MOST_STATEMENTS = 120
+
+
+@asynccontextmanager
+async def behind_proxy(admin: Admin) -> AsyncIterator[tuple[Server, Proxy]]:
+    async with proxied(admin.server.host, admin.server.port) as proxy:
+        direct = parameters(admin)
+        server = await Server.open(replace(direct, host="127.0.0.1", port=proxy.port), "postgres", 4, "crash")
+        try:
+            yield server, proxy
+        finally:
+            proxy.heal()
+            await server.close()
+
+
+def left_of(admin: Admin, unique: str) -> list[str]:
+    with admin.server.connect() as connection:
+        rows = connection.execute(
+            "SELECT rolname::text FROM pg_roles WHERE rolname LIKE %(p)s UNION ALL "
+            "SELECT datname FROM pg_database WHERE datname LIKE %(p)s",
+            {"p": f"%{unique}%"},
+        )
+        return sorted(row[0] for row in rows)
+
+
+def _database(unique: str) -> DesiredDatabase:
+    return desired_database(
+        f"{unique}_app",
+        extensions=(DesiredExtension("pg_trgm"),),
+        schemas=(DesiredSchema("app"),),
+        settings=(("work_mem", "8MB"),),
+        connection_limit=20,
+    )
+
+
+def _login(unique: str, *databases: DesiredDatabase) -> DesiredLogin:
+    places = [(database.name, Group.ADMIN) for database in databases]
+    return desired_login(f"{unique}-u", *places, connection_limit=3)
+
+
+async def _each_point(
+    admin: Admin,
+    step: int,
+    prepare: Step,
+    operation: Step,
+    finish: Step,
+) -> None:
+    """Run the operation cut at every so many-th statement, and let a new process finish and check it.
+
+    Each major begins at another statement, so that together they try more.
+    """
+    for point in range(admin.server.major % step, _MOST_STATEMENTS, step):
+        async with opened(admin) as server:
+            await prepare(server)
+        async with behind_proxy(admin) as (server, proxy):
+            proxy.end_after(point, deliver=point % 2 == 0)
+            with contextlib.suppress(Retryable):
+                await operation(server)
+            was_cut = proxy.cut > 0
+        async with opened(admin) as server:
+            await finish(server)
+        if not was_cut:
+            return
+    pytest.fail(f"an operation of more than {_MOST_STATEMENTS} statements")
+
+
+@pytest.mark.majors(15, 16, 18)
+def test_a_creation_cut_at_any_statement_is_finished(admin: Admin, unique: str) -> None:
+    database = _database(unique)
+    login = _login(unique, database)
+
+    async def nothing(server: Server) -> None:
+        assert left_of(admin, unique) == []
+
+    async def create(server: Server) -> None:
+        await make_database(server, database)
+        await make_login(server, login)
+
+    async def finish(server: Server) -> None:
+        await settle_database(server, database)
+        await settle_login(server, login)
+        with psycopg.connect(admin.server.dsn(login.name, PASSWORD, database.name)) as connection:
+            connection.execute("CREATE TABLE t ()")
+        await drop_login(server, login)
+        await drop_database(server, database)
+        assert left_of(admin, unique) == []
+
+    asyncio.run(_each_point(admin, 5, nothing, create, finish))
+
+
+@pytest.mark.majors(15, 16, 18)
+def test_a_deletion_cut_at_any_statement_is_finished(admin: Admin, unique: str) -> None:
+    first, second = _database(unique), desired_database(f"{unique}_second")
+    login = _login(unique, first, second)
+
+    async def full(server: Server) -> None:
+        await make_database(server, first)
+        await make_database(server, second)
+        await make_login(server, login)
+        for database in (first, second):
+            with psycopg.connect(admin.server.dsn(login.name, PASSWORD, database.name)) as connection:
+                connection.execute("CREATE TABLE t (id serial); CREATE POLICY p ON t; SELECT lo_create(0)")
+
+    async def delete(server: Server) -> None:
+        await drop_login(server, login)
+        await drop_database(server, first)
+        await drop_database(server, second)
+
+    async def finish(server: Server) -> None:
+        await delete(server)
+        assert left_of(admin, unique) == []
+
+    asyncio.run(_each_point(admin, 5, full, delete, finish))
+
+
+@pytest.mark.majors(15, 16, 18)
+def test_a_change_of_a_login_cut_at_any_statement_is_all_or_nothing(admin: Admin, unique: str) -> None:
+    first, second = desired_database(f"{unique}_one"), desired_database(f"{unique}_two")
+    before = desired_login(f"{unique}-u", (first.name, Group.ADMIN), verifier=None)
+    after = desired_login(f"{unique}-u", (second.name, Group.READWRITE), connection_limit=4, verifier=None)
+
+    async def prepare(server: Server) -> None:
+        await settle_database(server, first)
+        await settle_database(server, second)
+        await settle_login(server, before)
+
+    async def change(server: Server) -> None:
+        await make_login(server, after)
+
+    async def finish(server: Server) -> None:
+        first_plan = await plan_login(server, before)
+        second_plan = await plan_login(server, after)
+        assert not first_plan or not second_plan
+        await settle_login(server, after)
+        assert await plan_database(server, first) == ()
+
+    asyncio.run(_each_point(admin, 2, prepare, change, finish))
