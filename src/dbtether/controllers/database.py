@@ -27,7 +27,7 @@ from dbtether.postgres.guards import first_blocked
 from dbtether.postgres.roles.model import role_names
 from dbtether.postgres.server.access import Server
 from dbtether.postgres.statement import Statement
-from dbtether.runtime.reconcile import Done, Outcome
+from dbtether.runtime.reconcile import Again, Done, Outcome
 from dbtether.runtime.store import EventType
 
 
@@ -62,8 +62,9 @@ class DatabaseController(Controller):
                 return await self._report_drift(context, observed, statements)
             if statements:
                 await self._apply(context, observed, statements)
-                if not self.world.executor.only_plans:
-                    observed = await self._observe(context)
+                if observed.database is None and desired.template != "template0":
+                    # What such a template brings is known only once the database is there.
+                    return Again(0)
         await self._report_ready(context, observed)
         return Done()
 
@@ -265,12 +266,16 @@ def _only_reports(context: _Context) -> bool:
 
 
 def _extensions(desired: DesiredDatabase, observed: ObservedDatabase) -> list[dict[str, object]]:
-    installed = {e.name: e.version for e in (observed.inside.extensions if observed.inside else ())}
-    names = [*(e.name for e in desired.extensions), *desired.previous_extensions]
-    found = [
-        ExtensionStatus(name=name, version=installed[name]).dump() for name in dict.fromkeys(names) if name in installed
+    """The versions that are there now, after what was planned from this observation was run."""
+    inside = observed.inside
+    versions = {e.name: e.version for e in (inside.extensions if inside else ())}
+    for found in inside.available if inside else ():
+        versions.setdefault(found.name, found.default_version)
+    wanted = {e.name: e.version or versions.get(e.name) for e in desired.extensions}
+    kept = {} if desired.drop_extensions else {n: versions[n] for n in desired.previous_extensions if n in versions}
+    return [ExtensionStatus(name=name, version=version).dump() for name, version in (wanted | kept | wanted).items()][
+        :MAX_STATUS_ENTRIES
     ]
-    return found[:MAX_STATUS_ENTRIES]
 
 
 def _notes(context: _Context, observed: ObservedDatabase) -> list[str]:

@@ -81,10 +81,11 @@ class DatabaseUserController(Controller):
         _refuse_too_high(cluster, places, resource.key.namespace)
         name = username(spec, resource.key.name)
         async with server.lock(f"login {name}"):
-            await self._refuse_foreign_role(resource, server, cluster_name, name)
+            observed = await self._observe(cluster_name, server, name, places)
+            self._refuse_foreign_role(resource, observed.role, cluster_name, name)
             resource = await self._record_cluster(resource, cluster_name, name)
             context = await self._with_password(resource, spec, cluster_name, cluster, server, places, name)
-            changed = await self._converge(context)
+            changed = await self._converge(context, observed)
             await self._verify(context, changed=changed)
         await self._report_ready(context)
         return Done()
@@ -143,11 +144,9 @@ class DatabaseUserController(Controller):
             raise Waiting("DatabaseNotReady", f"{key} is being deleted")
         return database, spec
 
-    async def _refuse_foreign_role(self, resource: Resource, server: Server, cluster: str, name: str) -> None:
+    def _refuse_foreign_role(self, resource: Resource, role: Role | None, cluster: str, name: str) -> None:
         """Before a Secret is written: a role that is another's, or that another resource named first."""
-        shared = await server.shared([name])
         mark = marker(resource.key.namespace, resource.key.name, self.world.store.installation)
-        role = shared.roles.get(name)
         if role is not None and parse_marker(role.comment) == mark:
             return
         rivals = self.world.directory.rivals(resource.key, cluster, name)
@@ -204,9 +203,8 @@ class DatabaseUserController(Controller):
         mark = fingerprint(self.world.store.fingerprint_key, name, password.text)
         return _Context(resource, spec, cluster_name, cluster, server, places, name, mark, password.text, written)
 
-    async def _converge(self, context: _Context) -> bool:
+    async def _converge(self, context: _Context, observed: ObservedLogin) -> bool:
         """Whether anything was changed on the server. Raises Retryable or Blocked."""
-        observed = await self._observe(context)
         desired = self._desired(context, set_password=not await self._password_is_set(context, observed.role))
         if (blocked := first_blocked(GUARDS, desired, observed)) is not None:
             if blocked.reason == "DatabaseNotReady":
@@ -221,16 +219,15 @@ class DatabaseUserController(Controller):
             )
         return bool(statements)
 
-    async def _observe(self, context: _Context) -> ObservedLogin:
-        names = [name for place in context.places for name in role_names(place.database).all]
-        shared = await context.server.shared([context.name, *names], [place.database for place in context.places])
-        assumed = self.world.executor.assumed_roles(context.cluster_name)
+    async def _observe(self, cluster: str, server: Server, name: str, places: tuple[Place, ...]) -> ObservedLogin:
+        groups = [group for place in places for group in role_names(place.database).all]
+        shared = await server.shared([name, *groups], [place.database for place in places])
         return ObservedLogin(
-            context.server.facts,
-            shared.roles.get(context.name),
-            {**assumed, **shared.roles},
-            {name: database.acl for name, database in shared.databases.items()},
-            {name: database.owner for name, database in shared.databases.items()},
+            server.facts,
+            shared.roles.get(name),
+            {**self.world.executor.assumed_roles(cluster), **shared.roles},
+            {found.name: found.acl for found in shared.databases.values()},
+            {found.name: found.owner for found in shared.databases.values()},
         )
 
     def _desired(self, context: _Context, *, set_password: bool) -> DesiredLogin:

@@ -8,7 +8,7 @@ import logging
 import random
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import psycopg
 from psycopg import pq, sql
@@ -16,6 +16,7 @@ from psycopg import pq, sql
 from dbtether.errors import Blocked, Retryable
 from dbtether.postgres.errors import ConnectError, classify, connect_failure
 from dbtether.postgres.pool import Connection, Pool
+from dbtether.postgres.sharedwriter import Part, SharedWriter
 from dbtether.postgres.statement import Batch, Statement, batches, commands
 
 audit = logging.getLogger("dbtether.audit")
@@ -30,28 +31,28 @@ _GRANTING = ("GRANT", "REVOKE", "ALTER DEFAULT PRIVILEGES", "DROP OWNED")
 
 
 async def apply(
-    pool: Pool, maintenance_database: str, statements: Sequence[Statement], subject: str, shared_writer: asyncio.Lock
+    pool: Pool, maintenance_database: str, statements: Sequence[Statement], subject: str, shared_writer: SharedWriter
 ) -> None:
     """Run the statements; `subject` names the resource in the audit log.
-
-    `shared_writer` keeps this process to one writer of the shared catalogs: others would only wait for the
-    advisory lock on a connection each.
 
     Raises Retryable or Blocked for the first that fails; its batch leaves nothing behind.
     """
     for batch in batches(statements):
-        database = batch.database or maintenance_database
+        part = Part(batch, subject)
         if batch.transactional and not batch.database:
-            async with shared_writer:
-                await _run_with_retries(pool, database, batch, subject)
+            await shared_writer.write(part)
         else:
-            await _run_with_retries(pool, database, batch, subject)
+            await run_parts(pool, batch.database or maintenance_database, [part])
 
 
-async def _run_with_retries(pool: Pool, database: str, batch: Batch, subject: str) -> None:
+async def run_parts(pool: Pool, database: str, parts: Sequence[Part]) -> None:
+    """Run parts of one kind on one connection, in one transaction where they allow it. All or nothing.
+
+    A lost race on a catalog row is run again at once, a few times. Raises Retryable or Blocked.
+    """
     for attempt in range(1, _TRIES + 1):
         try:
-            await _run(pool, database, batch, subject)
+            await _run(pool, database, parts)
         except Retryable as error:
             # Only a race on catalog rows is worth an immediate second try; the rest waits its back-off.
             if error.reason != "Retrying" or attempt == _TRIES:
@@ -61,22 +62,25 @@ async def _run_with_retries(pool: Pool, database: str, batch: Batch, subject: st
             return
 
 
-async def _run(pool: Pool, database: str, batch: Batch, subject: str) -> None:
-    first = batch.statements[0]
+async def _run(pool: Pool, database: str, parts: Sequence[Part]) -> None:
+    first = parts[0].batch
+    started = time.perf_counter()
     try:
         async with pool.connection(database) as connection:
-            if batch.transactional:
-                await _run_transaction(connection, batch, subject)
+            if first.transactional:
+                everything = tuple(item for part in parts for item in part.batch.statements)
+                await _run_transaction(connection, replace(first, statements=everything))
             else:
-                await _run_alone(connection, batch, subject)
+                await _run_alone(connection, first)
     except ConnectError as error:
-        raise connect_failure(error, f"{_doing(first)} in database {database}") from None
+        raise connect_failure(error, f"{_doing(first.statements[0])} in database {database}") from None
+    for part in parts:
+        _audit(part.batch, part.subject, time.perf_counter() - started)
 
 
-async def _run_transaction(connection: Connection, batch: Batch, subject: str) -> None:
+async def _run_transaction(connection: Connection, batch: Batch) -> None:
     warnings: list[psycopg.errors.Diagnostic] = []
     connection.add_notice_handler(warnings.append)
-    started = time.perf_counter()
     sent: list[_Sent] = []
     try:
         await _send(connection, batch, sent)
@@ -90,7 +94,6 @@ async def _run_transaction(connection: Connection, batch: Batch, subject: str) -
     finally:
         connection.remove_notice_handler(warnings.append)
         await _roll_back(connection)
-    _audit(batch, subject, time.perf_counter() - started)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +130,7 @@ def _not_granted(warning: psycopg.errors.Diagnostic, sent: Sequence[_Sent]) -> B
     )
 
 
-async def _run_alone(connection: Connection, batch: Batch, subject: str) -> None:
-    started = time.perf_counter()
+async def _run_alone(connection: Connection, batch: Batch) -> None:
     item = batch.statements[0]
     try:
         for _, query in commands(batch):
@@ -140,7 +142,6 @@ async def _run_alone(connection: Connection, batch: Batch, subject: str) -> None
     except BaseException:
         await connection.close()
         raise
-    _audit(batch, subject, time.perf_counter() - started)
 
 
 async def _roll_back(connection: Connection) -> None:

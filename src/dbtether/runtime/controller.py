@@ -45,8 +45,8 @@ class Registration:
 class LoopSettings:
     """The numbers of a control loop."""
 
-    workers: int = 32
-    group_limit: int = 10
+    workers: int = 64
+    group_limit: int = 24
     reconcile_timeout_seconds: float = 300.0
     backoff: Backoff = field(default_factory=Backoff)
     bug_backoff: Backoff = field(default_factory=lambda: Backoff(first_seconds=5.0, limit_seconds=300.0))

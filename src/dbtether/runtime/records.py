@@ -134,8 +134,13 @@ class RecordStore:
         spec: Mapping[str, Any],
         labels: Mapping[str, str] | None = None,
         annotations: Mapping[str, str] | None = None,
+        *,
+        finalizers: tuple[str, ...] = (),
     ) -> Resource:
-        """Create the resource or make it ask for this; one that asks for it already is not written."""
+        """Create the resource or make it ask for this; one that asks for it already is not written.
+
+        A new one gets the `finalizers` at once, which saves its first reconcile a durable write.
+        """
         wanted = _Wanted(plain_mapping(spec), dict(labels or {}), dict(annotations or {}))
 
         async def write() -> Resource:
@@ -150,6 +155,7 @@ class RecordStore:
                     spec=wanted.spec,
                     labels=wanted.labels,
                     annotations=wanted.annotations,
+                    finalizers=finalizers,
                 )
                 await self._store(None, created)
                 return created

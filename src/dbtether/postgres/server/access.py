@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Self
 
 import psycopg
@@ -20,6 +21,7 @@ from dbtether.postgres.roles.model import Dependents
 from dbtether.postgres.roles.observe import DATABASE_OF_OWNER, DEPENDENTS, SESSIONS, dependents_from_rows
 from dbtether.postgres.server.model import ServerFacts
 from dbtether.postgres.server.observe import observe_server
+from dbtether.postgres.sharedwriter import SharedWriter
 from dbtether.postgres.statement import Statement
 
 
@@ -33,8 +35,7 @@ class Server:
         self._facts: ServerFacts | None = None
         self._catalog = Catalog(self._read_shared)
         self._locks: dict[str, asyncio.Lock] = {}
-        # One writer at a time for the catalogs all databases share; the rest of the pool stays free.
-        self._shared_writer = asyncio.Lock()
+        self._shared_writer = SharedWriter(partial(applying.run_parts, self.pool, maintenance_database))
 
     @classmethod
     async def open(cls, parameters: ConnectParameters, maintenance_database: str, limit: int, name: str) -> Self:
@@ -66,7 +67,8 @@ class Server:
         return self._facts
 
     async def close(self) -> None:
-        """Close the pool."""
+        """Let the transaction that runs now end, and close the pool."""
+        await self._shared_writer.close()
         await self.pool.close()
 
     def lock(self, name: str) -> asyncio.Lock:

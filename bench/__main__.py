@@ -1,0 +1,26 @@
+"""Runs the measurements that are named, or all: `python -m bench [single] [many] [startup]`."""
+
+import sys
+
+from bench import apply, startup
+
+BENCHMARKS = {
+    "single": lambda: apply.report(databases=1, users=1, runs=5),
+    "many": lambda: apply.report(databases=200, users=3, runs=3),
+    "startup": startup.report,
+}
+
+
+def main() -> int:
+    """Run what was asked for; 3 when a name is not known."""
+    names = sys.argv[1:] or list(BENCHMARKS)
+    unknown = [name for name in names if name not in BENCHMARKS]
+    if unknown:
+        print(f"no benchmark is named {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}", file=sys.stderr)
+        return 3
+    for name in names:
+        BENCHMARKS[name]()
+    return 0
+
+
+sys.exit(main())
