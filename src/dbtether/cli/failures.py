@@ -39,7 +39,8 @@ def exit_code_of(failure: Exception) -> Exit:
             error(str(failure))
             return Exit.STATE
         case DbtetherError():
-            error(str(failure))
+            # What the engine would try again, a command that has ended does not.
+            error(str(failure).removesuffix("; trying again"))
             return Exit.FAILED
         case OSError() if failure.strerror:
             error(f"{failure.filename}: {failure.strerror}" if failure.filename else failure.strerror)

@@ -134,7 +134,7 @@ def plan_lines(plan: Plan) -> Iterator[Text]:
 
 def _resource_line(key: Key, change: Change, remark: str) -> Text:
     mark, style = _MARKS.get(change, ("~", "yellow"))
-    word = "drifted" if change is Change.UNCHANGED else change.value
+    word = "differs" if change is Change.UNCHANGED else change.value
     line = Text(f"{mark} ", style=style).append(str(key), style="bold")
     return line.append(f"  {word}, {remark}", style="dim")
 

@@ -177,7 +177,7 @@ async def break_and_repair(scene: Scene) -> None:
     """A grant that somebody took away is named by plan and given back by apply."""
     stage = scene.stage
     stage.step("Break a grant by hand, and have it repaired")
-    await scene.ask(scene.server.user, _DATABASE, f"REVOKE SELECT ON greeting FROM {_GROUP}")
+    await scene.ask(scene.server.user, _DATABASE, f"REVOKE SELECT ON greeting FROM {_GROUP}")  # noqa: S608 - a constant
     _, failure = await scene.ask(_READER, _DATABASE, "SELECT text FROM greeting")
     stage.check("permission denied" in failure, f"{_READER} cannot read any more")
     stage.command("dbtether plan -f manifests/")
