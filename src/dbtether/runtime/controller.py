@@ -59,6 +59,9 @@ class LoopSettings:
     """How long cancelled reconciles may take to clean up."""
 
 
+_FEW = 16
+
+
 class ControlLoop:
     """Runs the reconcilers of the registered kinds over a store. Make it inside a running event loop."""
 
@@ -184,8 +187,10 @@ class ControlLoop:
                     self._queue.add_after(resource.key, spread_seconds * self._chance())
 
     def _take_in(self, change: Change) -> None:
-        for key in self._wake_ups.after(change):
-            self._queue.add(key)
+        keys = self._wake_ups.after(change)
+        for key in keys:
+            # Whoever waited for this goes ahead of a long line; a wake-up of very many is a long line itself.
+            self._queue.add(key, first=key != change.key and len(keys) <= _FEW)
 
     def _group(self, key: Key) -> str:
         try:

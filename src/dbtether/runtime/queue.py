@@ -115,8 +115,11 @@ class WorkQueue:
 
     # -- putting keys in ------------------------------------------------------------------------------
 
-    def add(self, key: Key) -> None:
-        """Make the key ready now; one that is in work becomes ready once more when it is done."""
+    def add(self, key: Key, *, first: bool = False) -> None:
+        """Make the key ready now, `first` in its group's line or last.
+
+        One that is in work becomes ready once more when it is done.
+        """
         if self._closed:
             return
         self._delayed.pop(key, None)
@@ -124,6 +127,8 @@ class WorkQueue:
             self._again_at_done.add(key)
         elif key not in self._group_of_ready:
             self._make_ready(key)
+            if first:
+                self._lines[self._group_of_ready[key]].move_to_end(key, last=False)
 
     def add_after(self, key: Key, seconds: float) -> None:
         """Make the key ready after so many seconds, unless something makes it ready earlier."""
