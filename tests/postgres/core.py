@@ -1,14 +1,16 @@
 """The core's steps put together for tests: observe, guard, plan, apply, and look again."""
 
+import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from typing import Any, LiteralString
 
+from psycopg import sql
 from tests.servers.fixtures import Admin
 
 from dbtether.api.names import Group, marker
-from dbtether.errors import Blocked
 from dbtether.postgres.connection import ConnectParameters
 from dbtether.postgres.databases import drop as database_drop
 from dbtether.postgres.databases import guards as database_guards
@@ -33,13 +35,48 @@ def parameters(admin: Admin) -> ConnectParameters:
 
 
 @asynccontextmanager
-async def opened(admin: Admin) -> AsyncIterator[Server]:
-    """A server as its admin sees it, closed at the end."""
-    server = await Server.open(parameters(admin), "postgres", 5, "test")
+async def opened(admin: Admin, *, limit: int = 5, **changes: Any) -> AsyncIterator[Server]:
+    """A server as its admin sees it, closed at the end; `changes` of the connection parameters."""
+    server = await Server.open(replace(parameters(admin), **changes), "postgres", limit, "test")
     try:
         yield server
     finally:
         await server.close()
+
+
+def run(admin: Admin, scenario: Callable[[Server], Awaitable[None]], **changes: Any) -> None:
+    """Run the scenario on an open server."""
+
+    async def main() -> None:
+        async with opened(admin, **changes) as server:
+            await scenario(server)
+
+    asyncio.run(main())
+
+
+def rows(admin: Admin, query: LiteralString, *values: object, dbname: str = "postgres") -> list[tuple[Any, ...]]:
+    """What the superuser reads; or does, for a statement without rows."""
+    with admin.server.connect(dbname=dbname) as connection:
+        cursor = connection.execute(query, values)
+        return cursor.fetchall() if cursor.description else []
+
+
+def execute(admin: Admin, query: LiteralString, *names: str, dbname: str = "postgres") -> None:
+    """Run SQL as the superuser, with names in the places `{}`."""
+    with admin.server.connect(dbname=dbname) as connection:
+        connection.execute(sql.SQL(query).format(*map(sql.Identifier, names)))
+
+
+def left_of(admin: Admin, unique: str) -> list[str]:
+    """The roles and databases that contain the test's name."""
+    found = rows(
+        admin,
+        "SELECT rolname::text FROM pg_roles WHERE strpos(rolname, %s) > 0 "
+        "UNION ALL SELECT datname FROM pg_database WHERE strpos(datname, %s) > 0",
+        unique,
+        unique,
+    )
+    return sorted(row[0] for row in found)
 
 
 def _slug(name: str) -> str:
@@ -129,8 +166,8 @@ async def settle_login(server: Server, desired: DesiredLogin) -> None:
     assert await plan_login(server, replace(desired, verifier=None)) == ()
 
 
-async def drop_login(server: Server, desired: DesiredLogin) -> tuple[Statement, ...]:
-    """Plan the drop and apply it; what was planned."""
+async def plan_login_drop(server: Server, desired: DesiredLogin) -> tuple[Statement, ...]:
+    """The plan of a drop, after its guard. Raises Blocked."""
     dependents = await server.dependents(desired.name)
     places = [*dependents.databases, *(item.database for item in desired.access)]
     names = [name for place in places for name in role_names(place).all]
@@ -138,7 +175,12 @@ async def drop_login(server: Server, desired: DesiredLogin) -> tuple[Statement, 
     observed = login_drop.ObservedDrop(server.facts, shared.roles.get(desired.name), dependents, shared.roles)
     if (blocked := login_drop.owns_a_database(desired.name, observed)) is not None:
         raise blocked
-    statements = login_drop.plan_drop(desired.name, desired.marker, observed)
+    return login_drop.plan_drop(desired.name, desired.marker, observed)
+
+
+async def drop_login(server: Server, desired: DesiredLogin) -> tuple[Statement, ...]:
+    """Plan the drop and apply it; what was planned."""
+    statements = await plan_login_drop(server, desired)
     await server.apply(statements, desired.name)
     return statements
 
@@ -157,6 +199,3 @@ async def drop_database(server: Server, desired: DesiredDatabase) -> tuple[State
     await server.pool.close_database(desired.name)
     await server.apply(statements, desired.name)
     return statements
-
-
-__all__ = ["PASSWORD", "Blocked"]

@@ -1,8 +1,5 @@
 """The core on real servers: what is applied is what is observed, broken things are named and mended."""
 
-import asyncio
-from collections.abc import Awaitable, Callable
-
 import psycopg
 from tests.postgres.core import (
     PASSWORD,
@@ -12,25 +9,15 @@ from tests.postgres.core import (
     drop_login,
     make_database,
     make_login,
-    opened,
     plan_database,
     plan_login,
+    run,
 )
 from tests.servers.fixtures import Admin
 
 from dbtether.api.names import Group
 from dbtether.postgres.databases.model import DesiredExtension
 from dbtether.postgres.server.access import Server
-
-Scenario = Callable[[Server], Awaitable[None]]
-
-
-def run(admin: Admin, scenario: Scenario) -> None:
-    async def main() -> None:
-        async with opened(admin) as server:
-            await scenario(server)
-
-    asyncio.run(main())
 
 
 def test_a_settled_database_with_users_needs_no_statement(admin: Admin, unique: str) -> None:

@@ -14,6 +14,7 @@ from tests.postgres.core import (
     desired_login,
     drop_database,
     drop_login,
+    left_of,
     make_database,
     make_login,
     opened,
@@ -48,16 +49,6 @@ async def behind_proxy(admin: Admin) -> AsyncIterator[tuple[Server, Proxy]]:
         finally:
             proxy.heal()
             await server.close()
-
-
-def left_of(admin: Admin, unique: str) -> list[str]:
-    with admin.server.connect() as connection:
-        rows = connection.execute(
-            "SELECT rolname::text FROM pg_roles WHERE rolname LIKE %(p)s UNION ALL "
-            "SELECT datname FROM pg_database WHERE datname LIKE %(p)s",
-            {"p": f"%{unique}%"},
-        )
-        return sorted(row[0] for row in rows)
 
 
 def _database(unique: str) -> DesiredDatabase:

@@ -79,20 +79,25 @@ async def _run(pool: Pool, database: str, parts: Sequence[Part]) -> None:
 
 
 async def _run_transaction(connection: Connection, batch: Batch) -> None:
-    warnings: list[psycopg.errors.Diagnostic] = []
-    connection.add_notice_handler(warnings.append)
+    refusals: list[str] = []
+
+    def listen(notice: psycopg.errors.Diagnostic) -> None:
+        # Read at once: libpq frees the notice when this returns.
+        if notice.sqlstate in _FAILING_WARNINGS:
+            refusals.append(notice.message_primary or "")
+
+    connection.add_notice_handler(listen)
     sent: list[_Sent] = []
     try:
         await _send(connection, batch, sent)
-        refused = next((w for w in warnings if w.sqlstate in _FAILING_WARNINGS), None)
-        if refused is not None:
-            raise _not_granted(refused, sent)
+        if refusals:
+            raise _not_granted(refusals[0], sent)
         await connection.execute("COMMIT")
     except psycopg.Error as error:
         failed = next((one.item for one in sent if one.item and one.cursor.statusmessage is None), None)
         raise classify(error, _doing(failed or batch.statements[0])) from None
     finally:
-        connection.remove_notice_handler(warnings.append)
+        connection.remove_notice_handler(listen)
         await _roll_back(connection)
 
 
@@ -122,11 +127,11 @@ async def _send(connection: Connection, batch: Batch, sent: list[_Sent]) -> None
         raise failure
 
 
-def _not_granted(warning: psycopg.errors.Diagnostic, sent: Sequence[_Sent]) -> Blocked:
+def _not_granted(warning: str, sent: Sequence[_Sent]) -> Blocked:
     purposes = "; ".join(dict.fromkeys(one.item.purpose for one in sent if one.item and _is_grant(one.item)))
     return Blocked(
         "MissingPrivileges",
-        f"The server answered {warning.message_primary!r} to: {purposes}; the admin lacks the grant option there",
+        f"The server answered {warning!r} to: {purposes}; the admin lacks the grant option there",
     )
 
 

@@ -1,6 +1,7 @@
 """SQLSTATE to what a reconcile does next: one table, and the sentence for people.
 
-Only the server's primary message is shown; details and queries may hold values.
+Only the server's primary message is shown; details and queries may hold values. The one exception is the
+detail of 2BP01, which lists the objects that hold a role back.
 """
 
 import re
@@ -19,7 +20,13 @@ class ConnectError(DbtetherError):
         self.message = message
 
 
-_CONCURRENT_UPDATE = ("tuple concurrently updated", "tuple concurrently deleted")
+# The last two: an object, such as an ended session's temporary table, went away under the statement.
+_LOST_RACES = (
+    "tuple concurrently updated",
+    "tuple concurrently deleted",
+    "could not open relation with OID",
+    "cache lookup failed for",
+)
 
 RETRYABLE: dict[str, str] = {
     "40001": "Retrying",  # serialization_failure
@@ -47,6 +54,7 @@ BLOCKED: dict[str, str] = {
     "3D000": "DatabaseNotFound",
 }
 
+_DEPENDENT_OBJECTS = "2BP01"
 _SERVER_PREFIX = re.compile(r"^connection to server at .* failed:")
 _VERBOSE = re.compile(r"\b[A-Z][^:\n]*:\s+([0-9A-Z]{5}):\s+([^\n]*)")
 
@@ -54,14 +62,14 @@ _VERBOSE = re.compile(r"\b[A-Z][^:\n]*:\s+([0-9A-Z]{5}):\s+([^\n]*)")
 def retry_reason(sqlstate: str | None, message: str) -> str | None:
     """The status reason when an error of this SQLSTATE is expected to pass by itself, else None.
 
-    XX000 counts only with PostgreSQL's two texts for a lost race on a catalog row; 23505 only on a
+    XX000 counts only with PostgreSQL's texts for a lost race on the catalogs; 23505 only on a
     catalog's own index (two sessions created the same object).
     """
     if sqlstate is None:
         return "ConnectionFailed"
     if sqlstate.startswith("08"):
         return "ConnectionFailed"
-    if sqlstate == "XX000" and any(text in message for text in _CONCURRENT_UPDATE):
+    if sqlstate == "XX000" and any(text in message for text in _LOST_RACES):
         return "Retrying"
     if sqlstate == "23505" and '"pg_' in message:
         return "Retrying"
@@ -79,6 +87,9 @@ def classify(error: psycopg.Error, doing: str) -> DbtetherError:
     retry = retry_reason(sqlstate, message)
     if retry is not None:
         return Retryable(retry, f"{text}; trying again")
+    if sqlstate == _DEPENDENT_OBJECTS and error.diag.message_detail:
+        # Names of objects only; without them nobody knows where to look.
+        text += f": {'; '.join(error.diag.message_detail.splitlines())}"
     suffix = f" (SQLSTATE {sqlstate})"
     return Blocked(BLOCKED.get(sqlstate or "", "StatementRefused"), text + suffix)
 

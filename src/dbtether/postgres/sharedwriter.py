@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-from dbtether.errors import DbtetherError, Retryable
+from dbtether.errors import Retryable
 from dbtether.postgres.statement import Batch
 
 # Enough to make commits cheap, few enough that a failure repeats little.
@@ -74,9 +74,9 @@ class SharedWriter:
                 if error.reason in _AWAY:
                     _finish(taken, error)
                     return
-            except DbtetherError:
-                # One of them is to blame; below it is told which.
-                pass
+            except Exception as error:
+                # One of them is to blame: below each is run alone and told its own. A bug must not leave them waiting.
+                del error
             else:
                 _finish(taken, None)
                 return

@@ -20,8 +20,10 @@ def ended_sessions(
     end = statement(
         f"End the sessions of {role.name}",
         "",
-        "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity WHERE {where}",
+        "SELECT pg_catalog.pg_terminate_backend(pid{wait}) FROM pg_catalog.pg_stat_activity WHERE {where}",
         destructive=True,
+        # From 14 on it waits (milliseconds) until the session, its locks and temporary tables are really gone.
+        wait=sql.SQL(", 1000" if server.major >= 14 else ""),
         where=where,
     )
     # Committed first, or a client that reconnects is let in again.
