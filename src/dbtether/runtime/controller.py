@@ -8,6 +8,7 @@ that live until everything is settled (command line) or for ever (daemon).
 import asyncio
 import logging
 import random
+import secrets
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from typing import Never
 
 from dbtether.api.resource import Key, Resource
 from dbtether.errors import Blocked, Retryable, StateError
+from dbtether.runtime.logs import reconcile_id
 from dbtether.runtime.outcomes import KindStatistics, OutcomeLabel, Settlement, statistics_of_kinds
 from dbtether.runtime.queue import Backoff, Clock, QueueClosed, QueueStatistics, WorkQueue
 from dbtether.runtime.reconcile import Again, Done, Outcome, Reconciler
@@ -221,12 +223,13 @@ class ControlLoop:
         started = self._clock.time()
         outcome: Outcome | None = None
         error: Exception | None = None
-        token = reconciling.set(key)
+        token, run = reconciling.set(key), reconcile_id.set(secrets.token_hex(4))
         try:
             outcome = await self._reconcile(key)
         except Exception as raised:
             error = raised
         finally:
+            reconcile_id.reset(run)
             reconciling.reset(token)
         duration_seconds = self._clock.time() - started
         label = self._act_on(key, outcome, error)
