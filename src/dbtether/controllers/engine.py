@@ -38,12 +38,13 @@ async def opened_engine(
     settings: LoopSettings | None = None,
     on_outcome: OutcomeHook | None = None,
     environment: Mapping[str, str] | None = None,
+    secret_namespaces: frozenset[str] | None = None,
     now: Callable[[], datetime] = _utc_now,
 ) -> AsyncIterator[Engine]:
     """An engine over the store; every server it opened is closed at the end."""
     directory = Directory()
     await directory.open(store)
-    servers = Servers(store, os.environ if environment is None else environment)
+    servers = Servers(store, os.environ if environment is None else environment, secret_namespaces)
     world = World(store, servers, directory, executor or Applying(), now)
     registrations = (
         Registration("DBCluster", DBClusterController(world), references_of_cluster),

@@ -27,9 +27,15 @@ class _Opened:
 class Servers:
     """Opens and closes the servers of DBClusters; one at a time for each of them."""
 
-    def __init__(self, store: Store, environment: Mapping[str, str]) -> None:
-        """`environment` holds the variables that `credentialsFromEnv` may name."""
+    def __init__(
+        self, store: Store, environment: Mapping[str, str], secret_namespaces: frozenset[str] | None = None
+    ) -> None:
+        """`environment` holds the variables that `credentialsFromEnv` may name, `secret_namespaces` the
+        namespaces whose Secrets a DBCluster may name (None: all): whoever may create a DBCluster must not be
+        able to have another tenant's Secret sent to a server of theirs.
+        """
         self._store = store
+        self._secret_namespaces = secret_namespaces
         self._environment = environment
         self._opened: dict[str, _Opened] = {}
         self._locks: dict[str, asyncio.Lock] = {}
@@ -111,6 +117,13 @@ class Servers:
         return value
 
     async def _secret(self, ref: SecretRef | CaSecretRef) -> Secret:
+        if self._secret_namespaces is not None and ref.namespace not in self._secret_namespaces:
+            raise Blocked(
+                "ReferenceNotAllowed",
+                f"Secret {ref.namespace}/{ref.name}: the operator reads Secrets of DBClusters from the namespaces "
+                f"{', '.join(sorted(self._secret_namespaces))} only; put it there, or add the namespace to "
+                f"--credentials-namespaces",
+            )
         found = await self._store.get_secret(ref.namespace, ref.name)
         if found is None:
             raise Blocked(
