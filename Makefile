@@ -5,6 +5,11 @@ UV ?= uv
 # Which PostgreSQL majors `make test-pg` runs on.
 PG ?= 13,14,15,16,17,18
 PYTEST_ARGS ?=
+# Which Kubernetes `make test-envtest` runs on; the newest when empty.
+KUBE ?=
+IMAGE ?= dbtether:latest
+PLATFORMS ?= linux/amd64,linux/arm64
+PUSH ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -14,7 +19,7 @@ COMPILE := pip compile --quiet --universal --python-version 3.11 --generate-hash
 	pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-pure test-pg check format build bench lock clean
+.PHONY: help demo test test-pure test-pg test-envtest check format build crds docker-buildx bench lock clean
 
 help: ## Say what can be typed
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-20s%s\n", $$1, $$2}'
@@ -25,11 +30,14 @@ demo: $(READY) ## Show dbtether at work on a PostgreSQL of its own
 test: $(READY) ## Run every test, on each PostgreSQL major that can be had
 	$(BIN)/pytest -n auto $(PYTEST_ARGS)
 
-test-pure: $(READY) ## Run the tests that need no PostgreSQL
-	$(BIN)/pytest -n auto -m "not postgres" $(PYTEST_ARGS)
+test-pure: $(READY) ## Run the tests that need no PostgreSQL and no Kubernetes
+	$(BIN)/pytest -n auto -m "not postgres and not kube" $(PYTEST_ARGS)
 
 test-pg: $(READY) ## Run the tests on PostgreSQL alone, of some majors: make test-pg PG=16,18
 	$(BIN)/pytest -n auto -m postgres --pg $(PG) $(PYTEST_ARGS)
+
+test-envtest: $(READY) ## Run the tests on a Kubernetes API server alone, of one version: make test-envtest KUBE=1.31
+	$(BIN)/pytest -n auto -m kube $(if $(KUBE),--kube $(KUBE)) $(PYTEST_ARGS)
 
 check: $(READY) ## Check format, lint, types, layers and lock files
 	$(BIN)/ruff format --check .
@@ -44,6 +52,12 @@ format: $(READY) ## Format the code and mend what lint can mend
 
 build: $(READY) ## Build the wheel and the source archive into dist/
 	$(BIN)/python -m hatchling build
+
+crds: $(READY) ## Write the CRDs anew from the models
+	$(BIN)/python -m dbtether.crds config/crd/bases --chart charts/dbtether/files/crds
+
+docker-buildx: ## Build the image for amd64 and arm64 (needs Docker with buildx): make docker-buildx IMAGE=registry.example.com/dbtether:1.0 PUSH=1
+	docker buildx build --platform $(PLATFORMS) --tag $(IMAGE) $(if $(PUSH),--push) .
 
 bench: $(READY) ## Measure
 	$(BIN)/python -m bench
