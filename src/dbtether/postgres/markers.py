@@ -33,7 +33,7 @@ SELECT d.datname::text AS name, pg_catalog.pg_get_userbyid(d.datdba)::text AS ow
 _EXTENSIONS = b"SELECT extname::text FROM pg_catalog.pg_extension WHERE extname <> 'plpgsql' ORDER BY 1"
 _SCHEMAS = b"""
 SELECT nspname::text FROM pg_catalog.pg_namespace
- WHERE pg_catalog.pg_get_userbyid(nspowner) = %s AND nspname <> 'public' AND nspname !~ '^pg_' ORDER BY 1
+ WHERE pg_catalog.pg_get_userbyid(nspowner) = ANY(%s) AND nspname <> 'public' AND nspname !~ '^pg_' ORDER BY 1
 """
 
 
@@ -74,8 +74,8 @@ async def observe_databases_of(connection: Connection, owners: Sequence[str]) ->
     return tuple(await cursor.fetchall())
 
 
-async def observe_contents(connection: Connection, owner: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The extensions of the connection's database, and the schemas that `owner` has. Raises psycopg.Error."""
+async def observe_contents(connection: Connection, owners: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The extensions of the connection's database, and the schemas that `owners` have. Raises psycopg.Error."""
     extensions = await (await connection.execute(_EXTENSIONS)).fetchall()
-    schemas = await (await connection.execute(_SCHEMAS, (owner,))).fetchall()
+    schemas = await (await connection.execute(_SCHEMAS, (list(owners),))).fetchall()
     return tuple(str(row[0]) for row in extensions), tuple(str(row[0]) for row in schemas)

@@ -16,7 +16,7 @@ from dbtether.postgres.databases.plan import acting_as
 from dbtether.postgres.guards import Verdict
 from dbtether.postgres.roles.model import Role, RoleNames
 from dbtether.postgres.roles.plan import administrator_of
-from dbtether.postgres.roles.sessions import ended_sessions
+from dbtether.postgres.roles.sessions import ended_sessions, termination_wait
 from dbtether.postgres.server.model import ServerFacts
 from dbtether.postgres.statement import Statement, statement
 
@@ -71,9 +71,21 @@ def _database(name: str, names: RoleNames, observed: ObservedDatabaseDrop) -> It
             as_role=as_role,
             name=sql.Identifier(name),
         )
+    if server.is_superuser:
+        # All at once: also whoever came in after the look, and would make DROP wait for 5 s.
+        yield statement(
+            f"End the sessions in database {name}",
+            "",
+            "SELECT pg_catalog.pg_terminate_backend(pid{wait}) FROM pg_catalog.pg_stat_activity "
+            "WHERE datname = {name} AND usename IS NOT NULL",
+            destructive=True,
+            new_transaction=True,
+            wait=termination_wait(server),
+            name=sql.Literal(name),
+        )
     for session in observed.sessions:
         role = observed.roles.get(session.user or "")
-        if role is not None:
+        if role is not None and not server.is_superuser:
             yield from ended_sessions(server, role, administrator_of(role, (), server), name)
     yield statement(
         f"Drop database {name} with everything in it",

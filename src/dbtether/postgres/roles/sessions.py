@@ -22,8 +22,7 @@ def ended_sessions(
         "",
         "SELECT pg_catalog.pg_terminate_backend(pid{wait}) FROM pg_catalog.pg_stat_activity WHERE {where}",
         destructive=True,
-        # From 14 on it waits (milliseconds) until the session, its locks and temporary tables are really gone.
-        wait=sql.SQL(", 1000" if server.major >= 14 else ""),
+        wait=termination_wait(server),
         where=where,
     )
     # Committed first, or a client that reconnects is let in again.
@@ -32,3 +31,8 @@ def ended_sessions(
         return
     for number, item in enumerate(borrowed(server, role, administrator, "", [end])):
         yield item if number else in_new_transaction(item)
+
+
+def termination_wait(server: ServerFacts) -> sql.SQL:
+    """From 14 on it waits (milliseconds) until the session, its locks and temporary tables are really gone."""
+    return sql.SQL(", 1000" if server.major >= 14 else "")
