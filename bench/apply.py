@@ -17,6 +17,7 @@ class Result:
 
     statements: int
     ours_seconds: float
+    server_seconds: float
     plain_seconds: float
     again_seconds: float
     again_writes: int
@@ -47,6 +48,7 @@ async def _measure(databases: int, users: int) -> Result:
     return Result(
         statements=sum(len(plan.statements) for plan in plans),
         ours_seconds=first.seconds,
+        server_seconds=first.server_seconds,
         plain_seconds=plain,
         again_seconds=again.seconds,
         again_writes=len([text for text in writes if not text.startswith(("BEGIN", "COMMIT"))]),
@@ -60,8 +62,11 @@ def report(databases: int, users: int, runs: int) -> None:
     for number in range(runs):
         result = measure(databases, users)
         ratio = result.ours_seconds / result.plain_seconds
+        ours_alone = result.ours_seconds - result.server_seconds
         print(
-            f"  run {number + 1}: first apply {result.ours_seconds:.2f} s, plain psycopg {result.plain_seconds:.2f} s "
-            f"({result.statements} statements), ratio {ratio:.2f}; second apply {result.again_seconds:.2f} s, "
-            f"{result.again_writes} statements that write, {result.again_round_trips:.2f} round trips a database"
+            f"  run {number + 1}: first apply {result.ours_seconds:.2f} s "
+            f"(waiting for the server {result.server_seconds:.2f}, ours alone {ours_alone:.2f}), "
+            f"plain psycopg {result.plain_seconds:.2f} s ({result.statements} statements), ratio {ratio:.2f}; "
+            f"second apply {result.again_seconds:.2f} s, {result.again_writes} statements that write, "
+            f"{result.again_round_trips:.2f} round trips a database"
         )

@@ -12,7 +12,7 @@ from psycopg import sql
 
 from dbtether.api.kinds import FINALIZER
 from dbtether.api.resource import Key
-from dbtether.controllers.engine import Engine, opened_engine
+from dbtether.controllers.engine import opened_engine
 from dbtether.controllers.executor import Executor, Planned, Recording
 from dbtether.embedded import EmbeddedServer
 from dbtether.postgres.statement import batches, commands
@@ -30,6 +30,8 @@ class Run:
 
     seconds: float
     connection_uses: int
+    server_seconds: float
+    """At least one connection to the server was in use so long; the rest is ours alone."""
 
 
 async def fill(store: RecordStore, server: EmbeddedServer, databases: int, users: int, connections: int) -> None:
@@ -64,7 +66,7 @@ async def run_engine(store: RecordStore, executor: Executor | None = None) -> Ru
     async with opened_engine(store, executor=executor) as engine:
         settlement = await engine.loop.run_until_settled(900)
         seconds = time.perf_counter() - started
-        uses = _connection_uses(engine)
+        usages = [server.pool.usage for server in engine.world.servers.opened().values()]
     not_ready = [
         resource.key
         for kind in ("Database", "DatabaseUser")
@@ -73,11 +75,7 @@ async def run_engine(store: RecordStore, executor: Executor | None = None) -> Ru
     ]
     if not settlement.is_settled or not_ready:
         raise RuntimeError(f"not settled: {settlement}, not ready: {not_ready[:5]}")
-    return Run(seconds, uses)
-
-
-def _connection_uses(engine: Engine) -> int:
-    return sum(server.pool.uses for server in engine.world.servers.opened().values())
+    return Run(seconds, sum(usage.uses for usage in usages), sum(usage.busy_seconds for usage in usages))
 
 
 async def record_plan(store: RecordStore) -> tuple[Planned, ...]:

@@ -7,8 +7,8 @@ bound (`DBCluster.spec.maxConnections`) holds for the server as a whole.
 import asyncio
 import select
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
 import psycopg
@@ -28,6 +28,32 @@ class _Idle:
     since: float
 
 
+class Usage:
+    """How much the server was used: what tells its time from ours."""
+
+    def __init__(self) -> None:
+        self.uses = 0
+        """How often a connection was taken: the round trips of a reconcile, seen from here."""
+        self.busy_seconds = 0.0
+        """How long at least one connection was in use."""
+        self._in_use = 0
+        self._since = 0.0
+
+    @contextmanager
+    def of_server(self) -> Iterator[None]:
+        """Count the time until the end as the server's."""
+        self.uses += 1
+        if self._in_use == 0:
+            self._since = time.perf_counter()
+        self._in_use += 1
+        try:
+            yield
+        finally:
+            self._in_use -= 1
+            if self._in_use == 0:
+                self.busy_seconds += time.perf_counter() - self._since
+
+
 class Pool:
     """Connections of the admin to the databases of one server, at most `limit` at a time."""
 
@@ -37,12 +63,9 @@ class Pool:
         self._slots = asyncio.Semaphore(limit)
         self._idle: list[_Idle] = []
         self._open = 0
-        self.uses = 0
-        """How often a connection was taken: an observation takes one for one round trip."""
         self._limit = limit
         self._closed = False
-        self.uses = 0
-        """How often a connection was taken: the round trips of a reconcile, seen from here."""
+        self.usage = Usage()
         self.major = 0
         """The server's major version once it is known: later connections are shielded from its settings too."""
 
@@ -58,12 +81,12 @@ class Pool:
         It comes back to the pool only when it is idle in no transaction; otherwise it is closed.
         """
         async with self._slots:
-            connection = await self._take(database)
-            self.uses += 1
-            try:
-                yield connection
-            finally:
-                await self._give_back(database, connection)
+            with self.usage.of_server():
+                connection = await self._take(database)
+                try:
+                    yield connection
+                finally:
+                    await self._give_back(database, connection)
 
     @asynccontextmanager
     async def slot(self) -> AsyncIterator[None]:
@@ -73,7 +96,8 @@ class Pool:
                 await self._close(self._idle.pop(0).connection)
             self._open += 1
             try:
-                yield
+                with self.usage.of_server():
+                    yield
             finally:
                 self._open -= 1
 
