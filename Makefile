@@ -22,7 +22,7 @@ COMPILE := pip compile --quiet --universal --python-version 3.11 --generate-hash
 .PHONY: help demo test test-pure test-pg test-envtest check format build crds docker-buildx bench lock clean
 
 help: ## Say what can be typed
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-20s%s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-22s%s\n", $$1, $$2}'
 
 demo: $(READY) ## Show dbtether at work on a PostgreSQL of its own
 	$(BIN)/dbtether demo
@@ -56,7 +56,7 @@ build: $(READY) ## Build the wheel and the source archive into dist/
 crds: $(READY) ## Write the CRDs anew from the models
 	$(BIN)/python -m dbtether.crds config/crd/bases --chart charts/dbtether/files/crds
 
-docker-buildx: ## Build the image for amd64 and arm64 (needs Docker with buildx): make docker-buildx IMAGE=registry.example.com/dbtether:1.0 PUSH=1
+docker-buildx: ## Build the image for amd64 and arm64 (needs Docker with buildx): make docker-buildx IMAGE=NAME PUSH=1
 	docker buildx build --platform $(PLATFORMS) --tag $(IMAGE) $(if $(PUSH),--push) .
 
 bench: $(READY) ## Measure

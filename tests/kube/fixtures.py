@@ -1,6 +1,7 @@
 """Fixtures that hand a real Kubernetes API server to tests, and the report of which ones a run had.
 
     kube         this process's Kubernetes, without dbtether's CRDs
+    crd_kube     the same, with the CRDs of config/crd/bases
     namespace    a namespace of the test's own in it; deleted after the test
     fresh_kube   makes a private Kubernetes, whose processes the test may stop or kill
 
@@ -9,12 +10,15 @@
 
 import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.kube.kube import Kube
 from tests.kube.programs import NEWEST, VERSIONS, NoPrograms
 from tests.kube.session import Kubes
+
+CRDS = Path(__file__).parents[2] / "config" / "crd" / "bases"
 
 _REPORT = "dbtether_kube"
 _USED = pytest.StashKey[dict[str, str]]()
@@ -54,6 +58,14 @@ def kubes(pytestconfig: pytest.Config) -> Iterator[Kubes]:
 def kube(kubes: Kubes, pytestconfig: pytest.Config) -> Kube:
     """Return the running Kubernetes that the tests of this process share."""
     return _made(kubes.shared, pytestconfig)
+
+
+@pytest.fixture(scope="session")
+def crd_kube(kube: Kube) -> Kube:
+    """Return the same Kubernetes once it knows dbtether's kinds."""
+    kube.kubectl("apply", "-f", str(CRDS))
+    kube.kubectl("wait", "--for=condition=Established", "--timeout=60s", "-f", str(CRDS))
+    return kube
 
 
 @pytest.fixture

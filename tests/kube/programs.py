@@ -88,7 +88,7 @@ def _built(version: str, name: str) -> Path:
 
 
 def _release(module: Path) -> str:
-    found = re.search(r"^\s*k8s\.io/kubernetes (v\S+)$", (module / "go.mod").read_text(), re.MULTILINE)
+    found = re.search(r"^(?:require)?\s*k8s\.io/kubernetes (v\S+)$", (module / "go.mod").read_text(), re.MULTILINE)
     if found is None:
         raise NoPrograms(f"{module / 'go.mod'} does not require k8s.io/kubernetes")
     return found[1]
