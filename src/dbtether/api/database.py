@@ -255,5 +255,9 @@ class DatabaseStatus(KindStatus):
     """Extensions with their versions; the first 50."""
     extensions_count: int | None = None
     """How many there are."""
+    applied_settings: tuple[str, ...] = ()
+    """Names of the settings that were set: those that leave the spec are reset."""
+    applied_generation: int | None = None
+    """The generation of the spec that was applied last: what differs from it later is drift."""
     replaced: tuple[ReplacedDatabase, ...] = ()
     """Databases that Restores replaced and that are kept for a while."""

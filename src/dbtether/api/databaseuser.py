@@ -373,6 +373,8 @@ class DatabaseUserStatus(KindStatus):
     """The privileges in short; `mixed` when they differ."""
     secret_name: str | None = None
     """Secret with the credentials (the first one with perDatabase)."""
+    applied_settings: tuple[str, ...] = ()
+    """Names of the settings that were set: those that leave the spec are reset."""
     password_updated_at: Timestamp | None = None
     """When the password changed last."""
     password_fingerprint: str | None = None
