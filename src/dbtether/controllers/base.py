@@ -1,7 +1,8 @@
 """What the controllers share: the world they see, and the frame of every reconcile."""
 
+import logging
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import ClassVar
@@ -9,15 +10,20 @@ from typing import ClassVar
 from dbtether.api.dbcluster import DBClusterPhase, DBClusterSpec
 from dbtether.api.kinds import FINALIZER, FORCE_DELETE, OLDER_FINALIZERS, PAUSED
 from dbtether.api.resource import Key, Resource
-from dbtether.api.validation import validate_resource
+from dbtether.api.validation import check
 from dbtether.controllers.directory import Directory
 from dbtether.controllers.executor import Executor
 from dbtether.controllers.report import Level, Report, write_report
 from dbtether.controllers.servers import Servers
 from dbtether.errors import Blocked, DbtetherError, Retryable
 from dbtether.postgres.server.access import Server
+from dbtether.postgres.statement import Statement
 from dbtether.runtime.reconcile import Done, Outcome
 from dbtether.runtime.store import EventType, Store
+
+logger = logging.getLogger(__name__)
+
+_AWAY = frozenset({"ClusterNotFound", "ClusterNotConnected", "ConnectionFailed", "TooManyConnections"})
 
 
 class Waiting(DbtetherError):
@@ -48,8 +54,35 @@ class World:
     """Password fingerprints that were proven by a login in this process, by user."""
 
     async def write(self, resource: Resource, report: Report) -> Resource:
-        """Report on a resource."""
-        return await write_report(self.store, resource, report, self.now())
+        """Report on a resource as it was reconciled, and give it back with its new status.
+
+        What somebody else changed meanwhile is not claimed to be done: the next reconcile looks at that.
+        """
+        latest = await self.store.get(resource.key)
+        if latest is None or latest.uid != resource.uid:
+            return resource
+        written = await write_report(self.store, latest, report, resource.generation, self.now())
+        return replace(resource, status=written.status)
+
+    async def run(
+        self,
+        resource: Resource,
+        cluster: str,
+        server: Server,
+        statements: Sequence[Statement],
+        plan_again: Callable[[], Awaitable[Sequence[Statement]]],
+        creates: Sequence[str] = (),
+    ) -> None:
+        """Have the plan executed. Raises Retryable or Blocked.
+
+        What the server refused is tried again when it looks different by now: somebody else was at it.
+        """
+        try:
+            await self.executor.run(resource.key, cluster, server, statements, creates)
+        except Blocked as error:
+            if [item.text for item in await plan_again()] == [item.text for item in statements]:
+                raise
+            raise Retryable("Retrying", f"{error.message}; trying again, since the server has changed") from None
 
 
 class Controller(ABC):
@@ -77,13 +110,15 @@ class Controller(ABC):
             resource = await self._with_finalizer(resource)
             return await self.ensure(resource)
         except Waiting as waiting:
-            await self._report(key, Report("Waiting", Level.PROGRESSING, waiting.reason, waiting.message))
+            message = _on_deletion(resource, waiting.reason, waiting.message)
+            await self._report(resource, Report("Waiting", Level.PROGRESSING, waiting.reason, message))
             return Done()
         except Blocked as blocked:
-            await self._report(key, Report("Failed", Level.STALLED, blocked.reason, blocked.message))
+            await self._report(resource, Report("Failed", Level.STALLED, blocked.reason, blocked.message))
             raise
         except Retryable as error:
-            await self._report(key, Report("Failed", Level.PROGRESSING, error.reason, error.message))
+            message = _on_deletion(resource, error.reason, error.message)
+            await self._report(resource, Report("Failed", Level.PROGRESSING, error.reason, message))
             raise
 
     @abstractmethod
@@ -94,17 +129,21 @@ class Controller(ABC):
     async def delete(self, resource: Resource) -> None:
         """Make the server as it shall be without the resource. Raises Waiting, Retryable or Blocked."""
 
+    @abstractmethod
+    def made_nothing(self, resource: Resource) -> bool:
+        """Whether nothing outside the resource can be there for its sake: its deletion has nothing to undo."""
+
+    @abstractmethod
+    async def give_up(self, resource: Resource) -> str:
+        """Let go of a resource whose server is not to be waited for, and say what may be left there."""
+
     def phase(self, resource: Resource, wanted: str) -> str:
         """The kind's own word for a phase that every reconcile knows: Waiting, Failed or Deleting."""
         if resource.deleted is not None and wanted != "Failed":
             return "Deleting"
         return wanted
 
-    async def _report(self, key: Key, report: Report) -> None:
-        """Report on the newest version: the reconcile may have written the resource itself."""
-        resource = await self.world.store.get(key)
-        if resource is None:
-            return
+    async def _report(self, resource: Resource, report: Report) -> None:
         await self.world.write(resource, replace(report, phase=self.phase(resource, report.phase)))
 
     async def _with_finalizer(self, resource: Resource) -> Resource:
@@ -118,13 +157,13 @@ class Controller(ABC):
         return written
 
     async def _delete_and_finish(self, resource: Resource) -> Outcome:
-        if FINALIZER in resource.finalizers or set(OLDER_FINALIZERS) & set(resource.finalizers):
+        is_ours = FINALIZER in resource.finalizers or bool(set(OLDER_FINALIZERS) & set(resource.finalizers))
+        if is_ours and not self.made_nothing(resource):
             if resource.annotations.get(FORCE_DELETE) == "true":
+                left = await self.give_up(resource)
+                logger.warning("%s was deleted by force, and left behind: %s", resource.key, left)
                 await self.world.store.record_event(
-                    resource,
-                    EventType.WARNING,
-                    "ForceDeleted",
-                    f"{resource.key} was given up: what it made on the server was left there",
+                    resource, EventType.WARNING, "ForceDeleted", f"{resource.key} was given up; left behind: {left}"
                 )
             else:
                 await self.delete(resource)
@@ -135,23 +174,47 @@ class Controller(ABC):
         return Done()
 
 
-async def connected_server(world: World, name: str, namespace: str) -> tuple[DBClusterSpec, Server]:
+def _on_deletion(resource: Resource, reason: str, message: str) -> str:
+    """The message, and the way out when a deletion waits for a server that may never come back."""
+    if resource.deleted is None or reason not in _AWAY:
+        return message
+    return f"{message}; if it is gone for good, annotate with {FORCE_DELETE}=true and what is on it is given up"
+
+
+async def connected_server(
+    world: World, name: str, namespace: str, *, was_admitted: bool = False
+) -> tuple[DBClusterSpec, Server]:
     """The server of the DBCluster `name`, for a resource of `namespace`.
 
-    Raises Waiting until the DBCluster is there, admits the namespace and is Connected.
+    One that `was_admitted` may always undo what it made. Raises Waiting until the DBCluster is there, admits
+    the namespace and is Connected, Retryable while it is not known to be the server that it was.
     """
     cluster = await world.store.get(Key("DBCluster", "", name))
     labels = await world.namespace_labels(namespace)
-    spec = None if cluster is None else validate_resource(DBClusterSpec, cluster)
-    if cluster is None or spec is None or not spec.allows(namespace, labels):
-        # One sentence for both: a refusal does not tell whether the target exists.
+    spec = None if cluster is None else check(DBClusterSpec, cluster.key, cluster.spec)[0]
+    if cluster is None or spec is None or not (was_admitted or spec.allows(namespace, labels)):
+        # One sentence for all: a refusal does not tell whether the target exists.
         raise Waiting(
-            "ClusterNotFound", f'DBCluster "{name}" does not exist or does not admit the namespace "{namespace}"'
+            "ClusterNotFound",
+            f'DBCluster "{name}" does not exist, is not valid, or does not admit the namespace "{namespace}"',
         )
     if cluster.status.get("phase") != DBClusterPhase.CONNECTED:
         why = cluster.status.get("message")
         raise Waiting("ClusterNotConnected", f'DBCluster "{name}" is not connected' + (f": {why}" if why else ""))
     try:
-        return spec, await world.servers.of(cluster, spec)
+        server = await world.servers.of(cluster, spec)
     except Blocked as error:
         raise Retryable("ClusterNotConnected", f'DBCluster "{name}": {error.message}') from None
+    if not _is_the_known_server(cluster, server):
+        raise Retryable(
+            "ClusterNotConnected", f'DBCluster "{name}" may lead to another server than before; it is being checked'
+        )
+    return spec, server
+
+
+def _is_the_known_server(cluster: Resource, server: Server) -> bool:
+    """The DBCluster's own reconcile decides about a new endpoint; until then nothing is changed on it."""
+    known, found = cluster.status.get("serverIdentity"), server.facts.system_identifier
+    if known and found:
+        return bool(known == found)
+    return cluster.status.get("observedGeneration") == cluster.generation

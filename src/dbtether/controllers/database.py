@@ -1,5 +1,6 @@
 """The controller of Databases: the database, its owner and groups, what is inside, and its end."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -22,7 +23,7 @@ from dbtether.postgres.databases.model import (
     DesiredSchema,
     ObservedDatabase,
 )
-from dbtether.postgres.databases.plan import plan
+from dbtether.postgres.databases.plan import plan, sees_everything
 from dbtether.postgres.guards import first_blocked
 from dbtether.postgres.roles.model import role_names
 from dbtether.postgres.server.access import Server
@@ -30,12 +31,13 @@ from dbtether.postgres.statement import Statement
 from dbtether.runtime.reconcile import Again, Done, Outcome
 from dbtether.runtime.store import EventType
 
+logger = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, slots=True)
 class _Context:
     resource: Resource
     spec: DatabaseSpec
-    cluster: DBClusterSpec
     server: Server
     desired: DesiredDatabase
 
@@ -49,10 +51,11 @@ class DatabaseController(Controller):
         """Create or repair the database. Raises Waiting, Retryable or Blocked."""
         spec = validate_resource(DatabaseSpec, resource)
         _refuse_unsupported(resource, spec)
+        _refuse_another_name(resource, spec)
         cluster, server = await connected_server(self.world, spec.cluster_ref.name, resource.key.namespace)
         desired = desired_database(resource, spec, cluster, self.world.store.installation)
-        context = _Context(resource, spec, cluster, server, desired)
-        async with server.lock(f"database {desired.name}"):
+        context = _Context(resource, spec, server, desired)
+        async with server.lock(desired.roles.owner):
             observed = await self._observe(context)
             self._refuse_conflict(context, observed)
             if (blocked := first_blocked(GUARDS, desired, observed)) is not None:
@@ -62,34 +65,37 @@ class DatabaseController(Controller):
                 return await self._report_drift(context, observed, statements)
             if statements:
                 await self._apply(context, observed, statements)
-                if observed.database is None and desired.template != "template0":
-                    # What such a template brings is known only once the database is there.
+                if not sees_everything(desired, observed) and not self.world.executor.only_plans:
                     return Again(0)
         await self._report_ready(context, observed)
         return Done()
 
+    def made_nothing(self, resource: Resource) -> bool:
+        """The name is recorded before the first statement is sent."""
+        return resource.status.get("databaseName") is None
+
     async def delete(self, resource: Resource) -> None:
         """Drop the database with its roles where the policy says so. Raises Waiting, Retryable or Blocked."""
         spec = validate_resource(DatabaseSpec, resource)
-        name = database_name(spec, resource.key.name)
+        name = str(resource.status["databaseName"])
         if spec.deletion_policy is DeletionPolicy.RETAIN:
             return
         if spec.deletion_protection and resource.annotations.get(CONFIRM_DELETE) != name:
-            await self.world.store.record_event(
-                resource,
-                EventType.WARNING,
-                "DeletionProtected",
+            message = (
                 f"Database {name} was kept on the server, as spec.deletionProtection wants: "
-                f"annotate with {CONFIRM_DELETE}={name} to drop it",
+                f"annotate with {CONFIRM_DELETE}={name} to drop it"
             )
+            logger.warning("%s: %s", resource.key, message)
+            await self.world.store.record_event(resource, EventType.WARNING, "DeletionProtected", message)
             return
-        if resource.status.get("databaseName") is None:
-            # Nothing was ever sent for it: the name is recorded before the first statement.
-            return
-        cluster, server = await connected_server(self.world, spec.cluster_ref.name, resource.key.namespace)
-        desired = desired_database(resource, spec, cluster, self.world.store.installation)
-        async with server.lock(f"database {name}"):
-            await self._drop(resource, desired, server)
+        cluster = spec.cluster_ref.name
+        _, server = await connected_server(self.world, cluster, resource.key.namespace, was_admitted=True)
+        async with server.lock(role_names(name).owner):
+            await self._drop(resource, name, cluster, server)
+
+    async def give_up(self, resource: Resource) -> str:
+        """Let go of it; the database stays where it is."""
+        return f"database {resource.status['databaseName']} with its roles on DBCluster {self.group(resource.key)}"
 
     async def _observe(self, context: _Context) -> ObservedDatabase:
         desired, server = context.desired, context.server
@@ -104,14 +110,13 @@ class DatabaseController(Controller):
         return ObservedDatabase(server.facts, database, shared.roles, inside)
 
     def _refuse_conflict(self, context: _Context, observed: ObservedDatabase) -> None:
-        """First come, first served: whom the owner role is marked for, else who was created first."""
+        """First come, first served: whom the owner role is marked for, else who began first."""
         resource, desired = context.resource, context.desired
-        rivals = self.world.directory.rivals(resource.key, context.spec.cluster_ref.name, desired.name)
         owner = observed.roles.get(desired.roles.owner)
-        if not rivals or (owner is not None and parse_marker(owner.comment) == desired.marker):
+        if owner is not None and parse_marker(owner.comment) == desired.marker:
             return
-        first = rivals[0]
-        if owner is None and (resource.created, resource.key) < (first.created, first.key):
+        first = self.world.directory.holder(resource.key, context.spec.cluster_ref.name, desired.name)
+        if first is None:
             return
         other = str(first.key) if first.key.namespace == resource.key.namespace else "a Database of another namespace"
         raise Blocked(
@@ -135,11 +140,16 @@ class DatabaseController(Controller):
                     {"databaseName": desired.name},
                 ),
             )
-        await self.world.executor.run(
-            resource.key,
+
+        async def plan_again() -> Sequence[Statement]:
+            return plan(desired, await self._observe(context))
+
+        await self.world.run(
+            resource,
             context.spec.cluster_ref.name,
             context.server,
             statements,
+            plan_again,
             creates=[name for name in desired.roles.all if name not in observed.roles],
         )
         if not is_new and not self.world.executor.only_plans:
@@ -152,9 +162,6 @@ class DatabaseController(Controller):
         await self.world.store.record_event(resource, EventType.NORMAL, "Changed", f"{statements[0].purpose}{more}")
 
     async def _report_ready(self, context: _Context, observed: ObservedDatabase) -> None:
-        resource = await self.world.store.get(context.resource.key)
-        if resource is None:
-            return
         message = f"Database {context.desired.name} is ready"
         if notes := _notes(context, observed):
             message += f"; {'; '.join(notes)}"
@@ -162,49 +169,67 @@ class DatabaseController(Controller):
             "databaseName": context.desired.name,
             "ownershipTracked": True,
             "createdByUs": True,
-            "extensions": _extensions(context.desired, observed),
+            **_extensions(context.desired, observed),
             "appliedSettings": [name for name, _ in context.desired.settings],
+            "appliedGeneration": context.resource.generation,
             "drift": None,
             "driftCount": None,
         }
-        await self.world.write(resource, Report(DatabasePhase.READY, Level.READY, "Ready", message, fields))
+        await self.world.write(context.resource, Report(DatabasePhase.READY, Level.READY, "Ready", message, fields))
 
     async def _report_drift(
         self, context: _Context, observed: ObservedDatabase, statements: Sequence[Statement]
     ) -> Outcome:
         """driftPolicy Report: say what differs and leave it."""
+        resource = context.resource
+        if observed.database is None:
+            raise Blocked(
+                "DriftDetected",
+                f"Database {context.desired.name} is gone from the server: set spec.driftPolicy to Repair to have it "
+                f"made anew, empty",
+            )
         drift = [statement.purpose for statement in statements]
-        message = f"Database {context.desired.name} differs from the spec in {len(drift)} points: see status.drift"
-        fields = {
-            "drift": drift[:MAX_STATUS_ENTRIES],
-            "driftCount": len(drift),
-            "extensions": _extensions(context.desired, observed),
-        }
+        message = (
+            f"Database {context.desired.name} differs from the spec in {len(drift)} "
+            f"point{'s' if len(drift) > 1 else ''}, see status.drift: set spec.driftPolicy to Repair to have it undone"
+        )
+        shown = drift[:MAX_STATUS_ENTRIES]
+        if resource.status.get("drift") not in (None, shown):
+            # Another drift than the one that was told already.
+            await self.world.store.record_event(resource, EventType.WARNING, "DriftDetected", shown[0])
+        fields = {"drift": shown, "driftCount": len(drift), **_extensions(context.desired, observed)}
         await self.world.write(
-            context.resource, Report(DatabasePhase.READY, Level.READY, "DriftFound", message, fields)
+            resource, Report(DatabasePhase.READY, Level.READY, "DriftDetected", message, fields, warns=True)
         )
         return Done()
 
-    async def _drop(self, resource: Resource, desired: DesiredDatabase, server: Server) -> None:
+    async def _drop(self, resource: Resource, name: str, cluster: str, server: Server) -> None:
+        mark = marker(resource.key.namespace, resource.key.name, self.world.store.installation)
+
+        async def plan_again() -> Sequence[Statement]:
+            return plan_drop(name, mark, role_names(name), await _observe_drop(server, name))
+
         # Our own idle connections would hold the DROP back, and count as sessions.
-        await server.pool.close_database(desired.name)
-        sessions = await server.sessions(desired.name)
-        users = [session.user for session in sessions if session.user]
-        shared = await server.shared([*desired.roles.all, *users], [desired.name])
-        observed = ObservedDatabaseDrop(server.facts, shared.databases.get(desired.name), shared.roles, sessions)
-        owner = shared.roles.get(desired.roles.owner)
-        if owner is None or parse_marker(owner.comment) != desired.marker:
+        await server.pool.close_database(name)
+        observed = await _observe_drop(server, name)
+        statements = plan_drop(name, mark, role_names(name), observed)
+        if not statements:
             return
-        if (blocked := foreign_session(desired.name, observed)) is not None:
+        if (blocked := foreign_session(name, observed)) is not None:
             raise blocked
-        statements = plan_drop(desired.name, desired.marker, desired.roles, observed)
-        cluster = self.group(resource.key)
-        await self.world.executor.run(resource.key, cluster, server, statements)
+        await self.world.run(resource, cluster, server, statements, plan_again)
         if self.world.executor.only_plans:
             return
-        after = await server.shared(desired.roles.all, [desired.name])
-        if desired.name in after.databases:
-            raise Retryable("Deleting", f"Database {desired.name} is still there; trying again")
+        after = await server.shared([], [name])
+        if name in after.databases:
+            raise Retryable("Retrying", f"Database {name} is still there; trying again")
+
+
+async def _observe_drop(server: Server, name: str) -> ObservedDatabaseDrop:
+    sessions = await server.sessions(name)
+    users = [session.user for session in sessions if session.user]
+    shared = await server.shared([*role_names(name).all, *users], [name])
+    return ObservedDatabaseDrop(server.facts, shared.databases.get(name), shared.roles, sessions)
 
 
 def desired_database(
@@ -255,27 +280,32 @@ def _refuse_unsupported(resource: Resource, spec: DatabaseSpec) -> None:
         raise Blocked("UnsupportedField", f"{', '.join(wanted)}: this version cannot do that yet; leave it out")
 
 
+def _refuse_another_name(resource: Resource, spec: DatabaseSpec) -> None:
+    """The name is the identity: under another one, the first database would be forgotten."""
+    known, wanted = resource.status.get("databaseName"), database_name(spec, resource.key.name)
+    if known not in (None, wanted):
+        raise Blocked(
+            "ImmutableField",
+            f"spec.databaseName: {known} cannot become {wanted}; put {known} back, or create another Database",
+        )
+
+
 def _only_reports(context: _Context) -> bool:
-    """Drift is what differs although the same spec was Ready before."""
-    status = context.resource.status
-    return (
-        context.spec.drift_policy is DriftPolicy.REPORT
-        and status.get("phase") == DatabasePhase.READY
-        and status.get("observedGeneration") == context.resource.generation
-    )
+    """Drift is what differs although this very spec was applied before."""
+    applied = context.resource.status.get("appliedGeneration")
+    return context.spec.drift_policy is DriftPolicy.REPORT and applied == context.resource.generation
 
 
-def _extensions(desired: DesiredDatabase, observed: ObservedDatabase) -> list[dict[str, object]]:
-    """The versions that are there now, after what was planned from this observation was run."""
+def _extensions(desired: DesiredDatabase, observed: ObservedDatabase) -> dict[str, object]:
+    """The status fields on extensions, after what was planned from this observation was run."""
     inside = observed.inside
     versions = {e.name: e.version for e in (inside.extensions if inside else ())}
     for found in inside.available if inside else ():
         versions.setdefault(found.name, found.default_version)
     wanted = {e.name: e.version or versions.get(e.name) for e in desired.extensions}
     kept = {} if desired.drop_extensions else {n: versions[n] for n in desired.previous_extensions if n in versions}
-    return [ExtensionStatus(name=name, version=version).dump() for name, version in (wanted | kept | wanted).items()][
-        :MAX_STATUS_ENTRIES
-    ]
+    found_ = [ExtensionStatus(name=name, version=version).dump() for name, version in (kept | wanted).items()]
+    return {"extensions": found_[:MAX_STATUS_ENTRIES], "extensionsCount": len(found_) or None}
 
 
 def _notes(context: _Context, observed: ObservedDatabase) -> list[str]:

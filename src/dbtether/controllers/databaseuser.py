@@ -1,70 +1,37 @@
 """The controller of DatabaseUsers: the Secret first, then the login and its groups, then a login as the user."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 
-from dbtether.api.database import DatabasePhase, DatabaseSpec, database_name
+from dbtether.api.database import DatabasePhase
 from dbtether.api.databaseuser import (
     DatabaseUserSpec,
-    Target,
     UserDatabaseStatus,
     databases_summary,
+    privileges_summary,
     secret_names,
     username,
 )
-from dbtether.api.dbcluster import DBClusterSpec
 from dbtether.api.model import MAX_STATUS_ENTRIES
-from dbtether.api.names import Group, marker, parse_marker
-from dbtether.api.references import DeletionPolicy, Privileges
-from dbtether.api.resource import Key, Resource
+from dbtether.api.names import marker, parse_marker
+from dbtether.api.references import DeletionPolicy
+from dbtether.api.resource import Resource
 from dbtether.api.secret_keys import Login as ClientLogin
-from dbtether.api.times import parse_instant
 from dbtether.api.validation import validate_resource
-from dbtether.controllers.base import Controller, Waiting, connected_server
+from dbtether.controllers.base import Controller, connected_server
 from dbtether.controllers.report import Level, Report
 from dbtether.controllers.userdrop import drop_login
+from dbtether.controllers.userlogin import User, has_password, verify
+from dbtether.controllers.userplaces import find_places, refuse_too_high
 from dbtether.controllers.usersecrets import UserSecrets
 from dbtether.errors import Blocked, Retryable
 from dbtether.postgres.guards import first_blocked
-from dbtether.postgres.login import Login, LoginResult, try_login
-from dbtether.postgres.passwords import fingerprint, matches, scram_verifier
+from dbtether.postgres.passwords import fingerprint
 from dbtether.postgres.roles.guards import GUARDS
-from dbtether.postgres.roles.model import Access, DesiredLogin, ObservedLogin, Role, role_names
-from dbtether.postgres.roles.plan import plan, switches_role
-from dbtether.postgres.server.access import Server
+from dbtether.postgres.roles.model import ObservedLogin, Role, role_names
+from dbtether.postgres.roles.plan import plan
+from dbtether.postgres.statement import Statement
 from dbtether.runtime.reconcile import Done, Outcome
 from dbtether.runtime.store import EventType
-
-_GROUPS = {
-    Privileges.READONLY: Group.READONLY,
-    Privileges.READWRITE: Group.READWRITE,
-    Privileges.ADMIN: Group.ADMIN,
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A target of a user with the database behind it."""
-
-    target: Target
-    database: str
-    """Its name in PostgreSQL."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Context:
-    resource: Resource
-    spec: DatabaseUserSpec
-    cluster_name: str
-    cluster: DBClusterSpec
-    server: Server
-    places: tuple[Place, ...]
-    name: str
-    fingerprint: str
-    password: str
-    secret: str
-
-    def __repr__(self) -> str:
-        return f"_Context({self.resource.key}, {self.name!r})"
 
 
 class DatabaseUserController(Controller):
@@ -76,19 +43,27 @@ class DatabaseUserController(Controller):
         """Create or repair the login. Raises Waiting, Retryable or Blocked."""
         spec = validate_resource(DatabaseUserSpec, resource)
         _refuse_unsupported(spec)
-        cluster_name, places = await self._places(resource, spec)
-        cluster, server = await connected_server(self.world, cluster_name, resource.key.namespace)
-        _refuse_too_high(cluster, places, resource.key.namespace)
         name = username(spec, resource.key.name)
+        _refuse_another_name(resource, name)
+        cluster_name, places = await find_places(self.world, resource, spec)
+        cluster, server = await connected_server(self.world, cluster_name, resource.key.namespace)
+        refuse_too_high(cluster, places, resource.key.namespace)
+        mark = marker(resource.key.namespace, resource.key.name, self.world.store.installation)
+        user = User(resource, spec, cluster_name, cluster, server, places, name, mark)
         async with server.lock(f"login {name}"):
-            observed = await self._observe(cluster_name, server, name, places)
-            self._refuse_foreign_role(resource, observed.role, cluster_name, name)
-            resource = await self._record_cluster(resource, cluster_name, name)
-            context = await self._with_password(resource, spec, cluster_name, cluster, server, places, name)
-            changed = await self._converge(context, observed)
-            await self._verify(context, changed=changed)
-        await self._report_ready(context)
+            observed = await self._observe(user)
+            self._refuse_foreign_role(user, observed.role)
+            _refuse_by_guards(user, observed)
+            await self._record_claim(user)
+            password, secret = await self._write_secrets(user)
+            changed = await self._converge(user, observed, password)
+            await self._prove(user, password, changed=changed)
+        await self._report_ready(user, password, secret)
         return Done()
+
+    def made_nothing(self, resource: Resource) -> bool:
+        """The DBCluster is recorded before the Secret is written and the login made."""
+        return not resource.status.get("clusterName")
 
     async def delete(self, resource: Resource) -> None:
         """Drop the login and its Secret where the policy says so. Raises Waiting, Retryable or Blocked."""
@@ -97,198 +72,129 @@ class DatabaseUserController(Controller):
         if spec.deletion_policy is DeletionPolicy.RETAIN:
             await secrets.release()
             return
-        cluster_name = resource.status.get("clusterName")
-        if isinstance(cluster_name, str) and cluster_name:
-            _, server = await connected_server(self.world, cluster_name, resource.key.namespace)
-            name = username(spec, resource.key.name)
-            mark = marker(resource.key.namespace, resource.key.name, self.world.store.installation)
-            async with server.lock(f"login {name}"):
-                await drop_login(self.world.executor, resource.key, cluster_name, server, name, mark)
-        await secrets.remove()
-
-    # -- what the user refers to ----------------------------------------------------------------------
-
-    async def _places(self, resource: Resource, spec: DatabaseUserSpec) -> tuple[str, tuple[Place, ...]]:
-        """The cluster and the databases. Raises Waiting until all are Ready, Blocked for two clusters."""
-        clusters: dict[str, str] = {}
-        places: list[Place] = []
-        for target in spec.targets(resource.key.namespace):
-            database, database_spec = await self._database(resource, target)
-            clusters[database_spec.cluster_ref.name] = str(database.key)
-            if not _is_ready(database):
-                why = database.status.get("message")
-                raise Waiting("DatabaseNotReady", f"{database.key} is not ready" + (f": {why}" if why else ""))
-            places.append(Place(target, database_name(database_spec, database.key.name)))
-        if len(clusters) > 1:
-            first, second, *_ = clusters.values()
-            raise Blocked(
-                "InvalidSpec", f"spec.databases: {first} and {second} are on different DBClusters; use a user for each"
-            )
-        return next(iter(clusters)), tuple(places)
-
-    async def _database(self, resource: Resource, target: Target) -> tuple[Resource, DatabaseSpec]:
-        key = Key("Database", target.namespace, target.name)
-        database = await self.world.store.get(key)
-        spec = None
-        if database is not None:
-            try:
-                spec = validate_resource(DatabaseSpec, database)
-            except Blocked:
-                raise Waiting("DatabaseNotReady", f"{key} is not valid: see its status") from None
-        namespace = resource.key.namespace
-        if database is None or spec is None or not spec.allows(target.namespace, namespace):
-            # One sentence for both: a refusal does not tell whether the target exists.
-            refused = "" if target.namespace == namespace else f' or does not allow the namespace "{namespace}"'
-            raise Waiting("DatabaseNotFound", f"{key} does not exist{refused}")
-        if database.deleted is not None:
-            raise Waiting("DatabaseNotReady", f"{key} is being deleted")
-        return database, spec
-
-    def _refuse_foreign_role(self, resource: Resource, role: Role | None, cluster: str, name: str) -> None:
-        """Before a Secret is written: a role that is another's, or that another resource named first."""
+        cluster, name = str(resource.status["clusterName"]), str(resource.status["username"])
+        _, server = await connected_server(self.world, cluster, resource.key.namespace, was_admitted=True)
         mark = marker(resource.key.namespace, resource.key.name, self.world.store.installation)
-        if role is not None and parse_marker(role.comment) == mark:
+        async with server.lock(f"login {name}"):
+            await drop_login(self.world, resource, cluster, server, name, mark)
+        await secrets.remove()
+        self.world.verified_logins.pop(resource.key, None)
+
+    async def give_up(self, resource: Resource) -> str:
+        """Let go of it: the login stays on the server, and where the policy is Delete the Secret goes."""
+        spec = validate_resource(DatabaseUserSpec, resource)
+        secrets = UserSecrets(self.world.store, resource, spec)
+        await (secrets.release() if spec.deletion_policy is DeletionPolicy.RETAIN else secrets.remove())
+        return f"login {resource.status.get('username')} on DBCluster {resource.status['clusterName']}"
+
+    # -- whose login it is ----------------------------------------------------------------------------
+
+    def _refuse_foreign_role(self, user: User, role: Role | None) -> None:
+        """Before a Secret is written: a role that is another's, or that another resource named first."""
+        if role is not None and parse_marker(role.comment) == user.marker:
             return
-        rivals = self.world.directory.rivals(resource.key, cluster, name)
-        first = rivals[0] if rivals else None
-        if first is not None and (role is not None or (first.created, first.key) < (resource.created, resource.key)):
-            same = first.key.namespace == resource.key.namespace
-            other = str(first.key) if same else "a DatabaseUser of another namespace"
+        key = user.resource.key
+        first = self.world.directory.holder(key, user.cluster_name, user.name)
+        if first is not None:
+            other = str(first.key) if first.key.namespace == key.namespace else "a DatabaseUser of another namespace"
             raise Blocked(
                 "RoleConflict",
-                f"{other} names role {name} on the same DBCluster and was first: choose another "
+                f"{other} names role {user.name} on the same DBCluster and was first: choose another "
                 f"spec.username, or delete one of the two",
             )
         if role is not None:
             raise Blocked(
                 "RoleNotOurs",
-                f"Role {name} exists already and was not made for this resource: nothing was changed; "
+                f"Role {user.name} exists already and was not made for this resource: nothing was changed; "
                 f"choose another spec.username",
             )
 
-    async def _record_cluster(self, resource: Resource, cluster: str, name: str) -> Resource:
+    async def _record_claim(self, user: User) -> None:
         """Before anything is made: a deletion must find the server even when the Database is gone by then."""
-        if (resource.status.get("clusterName"), resource.status.get("username")) == (cluster, name):
-            return resource
-        fields = {"clusterName": cluster, "username": name}
-        report = Report(DatabasePhase.CREATING, Level.PROGRESSING, "Creating", f"Creating login {name}", fields)
-        return await self.world.write(resource, report)
+        fields = {"clusterName": user.cluster_name, "username": user.name}
+        if all(user.resource.status.get(name) == value for name, value in fields.items()):
+            return
+        message = f"Creating login {user.name}"
+        report = Report(DatabasePhase.CREATING, Level.PROGRESSING, "Creating", message, fields)
+        await self.world.write(user.resource, report)
 
     # -- Secret, login, proof -------------------------------------------------------------------------
 
-    async def _with_password(
-        self,
-        resource: Resource,
-        spec: DatabaseUserSpec,
-        cluster_name: str,
-        cluster: DBClusterSpec,
-        server: Server,
-        places: tuple[Place, ...],
-        name: str,
-    ) -> _Context:
-        """The password in force, in its Secrets before the role can get it."""
-        sslmode, ca = await self.world.servers.client_tls(cluster)
-        secrets = UserSecrets(self.world.store, resource, spec)
-        password = await secrets.password(name)
+    async def _write_secrets(self, user: User) -> tuple[str, str]:
+        """The password in force and the name of the first Secret: it stands there before the role can get it."""
+        sslmode, ca = await self.world.servers.client_tls(user.cluster)
+        secrets = UserSecrets(self.world.store, user.resource, user.spec)
+        password = await secrets.password(user.name)
         client = ClientLogin(
-            host=cluster.endpoint,
-            port=cluster.port,
-            database=places[0].database,
-            user=name,
-            password=password.text,
+            host=user.cluster.endpoint,
+            port=user.cluster.port,
+            database=user.places[0].database,
+            user=user.name,
+            password=password,
             sslmode=sslmode,
             ca=ca,
         )
-        written = await secrets.write(client, [(place.target, place.database) for place in places])
-        mark = fingerprint(self.world.store.fingerprint_key, name, password.text)
-        return _Context(resource, spec, cluster_name, cluster, server, places, name, mark, password.text, written)
+        return password, await secrets.write(client, [(place.target, place.database) for place in user.places])
 
-    async def _converge(self, context: _Context, observed: ObservedLogin) -> bool:
+    async def _converge(self, user: User, observed: ObservedLogin, password: str) -> bool:
         """Whether anything was changed on the server. Raises Retryable or Blocked."""
-        desired = self._desired(context, set_password=not await self._password_is_set(context, observed.role))
-        if (blocked := first_blocked(GUARDS, desired, observed)) is not None:
-            if blocked.reason == "DatabaseNotReady":
-                raise Waiting(blocked.reason, blocked.message)
-            raise blocked
+        new_password = None if await self._has_password(user, observed.role, password) else password
+        desired = user.desired(new_password)
         statements = plan(desired, observed)
-        await self.world.executor.run(context.resource.key, context.cluster_name, context.server, statements)
-        if statements and context.resource.status.get("phase") == DatabasePhase.READY:
-            more = f" and {len(statements) - 1} more" if len(statements) > 1 else ""
-            await self.world.store.record_event(
-                context.resource, EventType.NORMAL, "Changed", f"{statements[0].purpose}{more}"
-            )
-        return bool(statements)
 
-    async def _observe(self, cluster: str, server: Server, name: str, places: tuple[Place, ...]) -> ObservedLogin:
-        groups = [group for place in places for group in role_names(place.database).all]
-        shared = await server.shared([name, *groups], [place.database for place in places])
+        async def plan_again() -> Sequence[Statement]:
+            return plan(desired, await self._observe(user))
+
+        if not statements:
+            return False
+        await self.world.run(user.resource, user.cluster_name, user.server, statements, plan_again)
+        if user.resource.status.get("phase") == DatabasePhase.READY:
+            more = f" and {len(statements) - 1} more" if len(statements) > 1 else ""
+            text = f"{statements[0].purpose}{more}"
+            await self.world.store.record_event(user.resource, EventType.NORMAL, "Changed", text)
+        return True
+
+    async def _observe(self, user: User) -> ObservedLogin:
+        groups = [group for place in user.places for group in role_names(place.database).all]
+        shared = await user.server.shared([user.name, *groups], [place.database for place in user.places])
         return ObservedLogin(
-            server.facts,
-            shared.roles.get(name),
-            {**self.world.executor.assumed_roles(cluster), **shared.roles},
+            user.server.facts,
+            shared.roles.get(user.name),
+            {**self.world.executor.assumed_roles(user.cluster_name), **shared.roles},
             {found.name: found.acl for found in shared.databases.values()},
             {found.name: found.owner for found in shared.databases.values()},
         )
 
-    def _desired(self, context: _Context, *, set_password: bool) -> DesiredLogin:
-        spec, resource = context.spec, context.resource
-        access = tuple(Access(place.database, _GROUPS[place.target.privileges]) for place in context.places)
-        return DesiredLogin(
-            name=context.name,
-            marker=marker(resource.key.namespace, resource.key.name, self.world.store.installation),
-            access=access,
-            verifier=scram_verifier(context.password, context.name) if set_password else None,
-            connection_limit=spec.connection_limit,
-            valid_until=None if spec.valid_until is None else parse_instant(spec.valid_until),
-            settings=tuple(sorted(spec.settings.items())),
-            previous_settings=frozenset(resource.status.get("appliedSettings", ())),
-        )
+    def _fingerprint(self, user: User, password: str) -> str:
+        return fingerprint(self.world.store.fingerprint_key, user.name, password)
 
-    async def _password_is_set(self, context: _Context, role: Role | None) -> bool:
-        """Whether the server has the Secret's password: read as a superuser, else tried once a process."""
-        if role is None:
-            return False
-        if context.server.facts.is_superuser:
-            return matches(role.verifier, context.password)
-        if self.world.verified_logins.get(context.resource.key) == context.fingerprint:
-            return True
-        found = await self._try(context, context.places[0])
-        if found.result is LoginResult.UNREACHABLE:
-            raise Retryable(
-                "ConnectionFailed", f"Could not try the login {context.name}: {found.message}; trying again"
-            )
-        if found.result is LoginResult.WORKS:
-            self.world.verified_logins[context.resource.key] = context.fingerprint
-        return found.result is not LoginResult.WRONG_PASSWORD
+    async def _has_password(self, user: User, role: Role | None, password: str) -> bool:
+        """Whether the server has the Secret's password; a login that is tried is tried once a process."""
+        mark = self._fingerprint(user, password)
+        if role is not None and user.shut_out(self.world.now()) and not user.server.facts.is_superuser:
+            # Nobody can try it: what was set last is believed.
+            return bool(user.resource.status.get("passwordFingerprint") == mark)
+        if not user.server.facts.is_superuser and self.world.verified_logins.get(user.resource.key) == mark:
+            return role is not None
+        has = await has_password(user, role, password)
+        if has:
+            self.world.verified_logins[user.resource.key] = mark
+        return has
 
-    async def _try(self, context: _Context, place: Place) -> Login:
-        names = role_names(place.database)
-        desired = self._desired(context, set_password=False)
-        item = Access(place.database, _GROUPS[place.target.privileges])
-        switches = switches_role(desired, item, context.server.facts)
-        works_as = names.groups[item.group] if switches else context.name
-        return await try_login(context.server.parameters, context.name, context.password, place.database, works_as)
-
-    async def _verify(self, context: _Context, *, changed: bool) -> None:
-        """Log in to every database as the user would. Raises Retryable or Blocked when that fails."""
-        if self.world.executor.only_plans:
+    async def _prove(self, user: User, password: str, *, changed: bool) -> None:
+        """Log in as the user when that was not proven yet. Raises Retryable or Blocked when it fails."""
+        if self.world.executor.only_plans or user.shut_out(self.world.now()):
             return
-        status = context.resource.status
-        is_proven = status.get("loginVerified") and status.get("passwordFingerprint") == context.fingerprint
+        status, mark = user.resource.status, self._fingerprint(user, password)
+        is_proven = status.get("loginVerified") and status.get("passwordFingerprint") == mark
         if is_proven and not changed and status.get("phase") == DatabasePhase.READY:
             return
-        for place in context.places:
-            found = await self._try(context, place)
-            if found.result is not LoginResult.WORKS:
-                raise _login_failure(context.name, place.database, found)
-        self.world.verified_logins[context.resource.key] = context.fingerprint
+        await verify(user, password)
+        self.world.verified_logins[user.resource.key] = mark
 
-    async def _report_ready(self, context: _Context) -> None:
-        resource = await self.world.store.get(context.resource.key)
-        if resource is None:
-            return
-        levels = {place.target.privileges for place in context.places}
-        names = secret_names(context.spec, resource.key.namespace, resource.key.name)
+    async def _report_ready(self, user: User, password: str, secret: str) -> None:
+        resource = user.resource
+        names = secret_names(user.spec, resource.key.namespace, resource.key.name)
         databases = [
             UserDatabaseStatus(
                 name=place.target.name,
@@ -298,44 +204,47 @@ class DatabaseUserController(Controller):
                 privileges=place.target.privileges,
                 secret_name=names[(place.target.namespace, place.target.name)],
             ).dump()
-            for place in context.places
+            for place in user.places
         ]
+        shut_out, mark = user.shut_out(self.world.now()), self._fingerprint(user, password)
         fields: dict[str, object] = {
-            "clusterName": context.cluster_name,
-            "username": context.name,
+            "clusterName": user.cluster_name,
+            "username": user.name,
             "databases": databases[:MAX_STATUS_ENTRIES],
             "databasesCount": len(databases),
-            "databasesSummary": databases_summary(tuple(place.target.name for place in context.places)),
-            "privilegesSummary": levels.pop().value if len(levels) == 1 else "mixed",
-            "secretName": context.secret,
-            "appliedSettings": sorted(context.spec.settings),
-            "loginVerified": True,
-            "passwordFingerprint": context.fingerprint,
+            "databasesSummary": databases_summary(tuple(place.target.name for place in user.places)),
+            "privilegesSummary": str(privileges_summary(tuple(place.target for place in user.places))),
+            "secretName": secret,
+            "appliedSettings": sorted(user.spec.settings),
+            "loginVerified": shut_out is None,
+            "passwordFingerprint": mark,
         }
-        if resource.status.get("passwordFingerprint") != context.fingerprint:
+        if resource.status.get("passwordFingerprint") != mark:
             fields["passwordUpdatedAt"] = self.world.now().strftime("%Y-%m-%dT%H:%M:%SZ")
-        message = f"Login {context.name} works; its credentials are in Secret {context.secret}"
+        message = f"Login {user.name} works; its credentials are in Secret {secret}"
+        if shut_out is not None:
+            message = f"Login {user.name} is as the spec wants it, but nobody can log in with it: {shut_out}"
         await self.world.write(resource, Report(DatabasePhase.READY, Level.READY, "Ready", message, fields))
 
 
-def _is_ready(database: Resource) -> bool:
-    return (
-        database.status.get("phase") == DatabasePhase.READY
-        and database.status.get("observedGeneration") == database.generation
-    )
-
-
-def _refuse_too_high(cluster: DBClusterSpec, places: tuple[Place, ...], namespace: str) -> None:
-    limit = cluster.privileges_limit(namespace)
-    if limit is None:
+def _refuse_by_guards(user: User, observed: ObservedLogin) -> None:
+    blocked = first_blocked(GUARDS, user.desired(), observed)
+    if blocked is None:
         return
-    for place in places:
-        if place.target.privileges.rank > limit.rank:
-            raise Blocked(
-                "PrivilegesTooHigh",
-                f"{place.target.privileges} on database {place.database}: the DBCluster allows at most "
-                f"{limit} for users of namespace {namespace} (its spec.maxPrivileges)",
-            )
+    if blocked.reason == "DatabaseNotReady":
+        # The Database makes its roles again without a change that would wake this user.
+        raise Retryable(blocked.reason, blocked.message)
+    raise blocked
+
+
+def _refuse_another_name(resource: Resource, name: str) -> None:
+    """The name is the identity: under another one, the first login would be forgotten."""
+    known = resource.status.get("username")
+    if known not in (None, name):
+        raise Blocked(
+            "ImmutableField",
+            f"spec.username: {known} cannot become {name}; put {known} back, or create another DatabaseUser",
+        )
 
 
 def _refuse_unsupported(spec: DatabaseUserSpec) -> None:
@@ -349,14 +258,3 @@ def _refuse_unsupported(spec: DatabaseUserSpec) -> None:
         wanted.append("spec.adopt")
     if wanted:
         raise Blocked("UnsupportedField", f"{', '.join(wanted)}: this version cannot do that yet; leave it out")
-
-
-def _login_failure(name: str, database: str, found: Login) -> Blocked | Retryable:
-    text = f"The login {name} was made, but does not work on database {database}: {found.message}"
-    if found.result is LoginResult.UNREACHABLE or found.sqlstate in ("53300", "57P03"):
-        return Retryable("LoginFailed", f"{text}; trying again")
-    hint = {
-        "28000": "; let it in by a line in the server's pg_hba.conf",
-        "28P01": "; the server refuses the password it was just given (a proxy or another authentication method?)",
-    }.get(found.sqlstate or "", "")
-    return Blocked("LoginFailed", f"{text}{hint}")

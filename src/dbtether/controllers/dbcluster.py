@@ -4,8 +4,8 @@ from psycopg import sql
 
 from dbtether.api.dbcluster import DBClusterPhase, DBClusterSpec, MissingPrivilege
 from dbtether.api.kinds import CONFIRM_SERVER
-from dbtether.api.resource import Resource
-from dbtether.api.validation import validate_resource
+from dbtether.api.resource import Key, Resource
+from dbtether.api.validation import check, validate_resource
 from dbtether.controllers.base import Controller, Waiting
 from dbtether.controllers.report import Level, Report
 from dbtether.errors import Blocked
@@ -48,13 +48,34 @@ class DBClusterController(Controller):
             return DBClusterPhase.FAILED
         return str(resource.status.get("phase", DBClusterPhase.PENDING))
 
+    def made_nothing(self, resource: Resource) -> bool:
+        """Never: others may need it, and its connections are open."""
+        return False
+
     async def delete(self, resource: Resource) -> None:
         """Let it go once nothing uses it. Raises Waiting while something does."""
-        users = self.world.directory.users_of_cluster(resource.key.name)
+        users = await self._users(resource)
         if users:
             more = f" and {len(users) - 1} more" if len(users) > 1 else ""
             raise Waiting("InUse", f"{resource.key} is used by {users[0]}{more}: delete those first")
         await self.world.servers.close(resource.key.name)
+
+    async def give_up(self, resource: Resource) -> str:
+        """Let it go although it is used; what the Databases and DatabaseUsers made stays on the server."""
+        users = await self._users(resource)
+        await self.world.servers.close(resource.key.name)
+        return f"what {len(users)} Databases and DatabaseUsers made on {resource.spec.get('endpoint')}"
+
+    async def _users(self, resource: Resource) -> list[Key]:
+        """Who needs it: whoever made something on it, and whoever may."""
+        spec, _ = check(DBClusterSpec, resource.key, resource.spec)
+        users = []
+        for user in self.world.directory.users_of_cluster(resource.key.name):
+            labels = await self.world.namespace_labels(user.key.namespace)
+            made_something = user.status.get("databaseName") or user.status.get("clusterName")
+            if made_something or (spec is not None and spec.allows(user.key.namespace, labels)):
+                users.append(user.key)
+        return users
 
 
 def missing_privileges(facts: ServerFacts) -> tuple[MissingPrivilege, ...]:

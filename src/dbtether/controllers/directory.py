@@ -4,26 +4,14 @@ Specs are read here before anybody has validated them, so a malformed one claims
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from dbtether.api.resource import Key, Resource
 from dbtether.runtime.store import Change, ChangeType, Store
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """What one resource claims on a server."""
-
-    key: Key
-    order: tuple[str, Key]
-    """Creation time and key: of two that claim one thing, the smaller was first."""
-    cluster: str
-    name: str
-
-
 class Directory:
-    """Clusters of resources, and rivals for one database or login. Open it before the control loop runs."""
+    """Clusters of resources, and who else names a database or login. Open it before the control loop runs."""
 
     def __init__(self) -> None:
         self._resources: dict[Key, Resource] = {}
@@ -50,15 +38,32 @@ class Directory:
                 return cluster
         return _text(resource.status, "clusterName")
 
-    def rivals(self, key: Key, cluster: str, name: str) -> tuple[Resource, ...]:
-        """The other resources of the kind that claim the same name on the same cluster, first come first."""
-        keys = self._by_name.get((key.kind, name), set()) - {key}
-        found = [self._resources[other] for other in keys if self.cluster_of(other) == cluster]
-        return tuple(sorted(found, key=lambda resource: (resource.created, resource.key)))
+    def holder(self, key: Key, cluster: str, name: str) -> Resource | None:
+        """The other resource of the kind that has this name on this cluster already.
 
-    def users_of_cluster(self, cluster: str) -> tuple[Key, ...]:
-        """The Databases and DatabaseUsers of a cluster, sorted."""
-        return tuple(sorted(key for key in self._resources if self.cluster_of(key) == cluster))
+        First come, first served: who was accepted first, not who was written down first. A resource that the
+        cluster or a Database does not admit could otherwise keep a name from everybody.
+        """
+        found = [other for other in self._others(key, name) if self._holds(other, cluster, name)]
+        return min(found, key=lambda other: (other.created, other.key), default=None)
+
+    def rivals(self, resource: Resource) -> tuple[Key, ...]:
+        """The other resources of the kind that name the same thing on the same cluster, sorted."""
+        cluster = self.cluster_of(resource.key)
+        others = self._others(resource.key, claimed_name(resource))
+        return tuple(sorted(other.key for other in others if self.cluster_of(other.key) == cluster))
+
+    def _others(self, key: Key, name: str) -> list[Resource]:
+        return [self._resources[other] for other in self._by_name.get((key.kind, name), ()) if other != key]
+
+    def _holds(self, resource: Resource, cluster: str, name: str) -> bool:
+        if resource.key.kind == "Database":
+            return self.cluster_of(resource.key) == cluster and resource.status.get("databaseName") == name
+        return (resource.status.get("clusterName"), resource.status.get("username")) == (cluster, name)
+
+    def users_of_cluster(self, cluster: str) -> tuple[Resource, ...]:
+        """The Databases and DatabaseUsers of a cluster, sorted by key."""
+        return tuple(self._resources[key] for key in sorted(self._resources) if self.cluster_of(key) == cluster)
 
     def _take_in(self, change: Change) -> None:
         if change.key.kind not in ("Database", "DatabaseUser"):

@@ -1,18 +1,23 @@
 """The controllers put together over a store: what the command line and the operator both run."""
 
 import os
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from dbtether.controllers.base import World
+from dbtether.controllers.base import World, name_label
 from dbtether.controllers.database import DatabaseController
 from dbtether.controllers.databaseuser import DatabaseUserController
 from dbtether.controllers.dbcluster import DBClusterController
 from dbtether.controllers.directory import Directory
 from dbtether.controllers.executor import Applying, Executor
-from dbtether.controllers.references import references_of_cluster, references_of_database, references_of_user
+from dbtether.controllers.references import (
+    references_of_cluster,
+    references_of_database,
+    references_of_user,
+    with_rivals,
+)
 from dbtether.controllers.servers import Servers
 from dbtether.runtime.controller import ControlLoop, LoopSettings, OutcomeHook, Registration
 from dbtether.runtime.store import Store
@@ -40,16 +45,17 @@ async def opened_engine(
     environment: Mapping[str, str] | None = None,
     secret_namespaces: frozenset[str] | None = None,
     now: Callable[[], datetime] = _utc_now,
+    namespace_labels: Callable[[str], Awaitable[Mapping[str, str]]] = name_label,
 ) -> AsyncIterator[Engine]:
     """An engine over the store; every server it opened is closed at the end."""
     directory = Directory()
     await directory.open(store)
     servers = Servers(store, os.environ if environment is None else environment, secret_namespaces)
-    world = World(store, servers, directory, executor or Applying(), now)
+    world = World(store, servers, directory, executor or Applying(), now, namespace_labels)
     registrations = (
         Registration("DBCluster", DBClusterController(world), references_of_cluster),
-        Registration("Database", DatabaseController(world), references_of_database),
-        Registration("DatabaseUser", DatabaseUserController(world), references_of_user),
+        Registration("Database", DatabaseController(world), with_rivals(references_of_database, directory)),
+        Registration("DatabaseUser", DatabaseUserController(world), with_rivals(references_of_user, directory)),
     )
     try:
         yield Engine(ControlLoop(store, registrations, settings, on_outcome=on_outcome), world)

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 
-from dbtether.api.names import credentials_secret_name
+from dbtether.api.names import credentials_secret_name, per_database_secret_names
 from dbtether.api.resource import Key, Resource
-from dbtether.controllers.directory import database_keys
+from dbtether.controllers.directory import Directory, database_keys
+from dbtether.runtime.wakeups import References
 
 
 def references_of_cluster(resource: Resource) -> Iterator[Key]:
@@ -27,9 +28,13 @@ def references_of_database(resource: Resource) -> Iterator[Key]:
 
 def references_of_user(resource: Resource) -> Iterator[Key]:
     """Its Databases, the Secrets it writes, and the one a password of one's own comes from."""
-    yield from database_keys(resource)
-    namespace = resource.key.namespace
-    yield Key("Secret", namespace, credentials_secret_name(resource.key.name))
+    databases = database_keys(resource)
+    yield from databases
+    namespace, name = resource.key.namespace, resource.key.name
+    yield Key("Secret", namespace, credentials_secret_name(name))
+    if resource.spec.get("secretGeneration") == "perDatabase":
+        names = per_database_secret_names(name, namespace, [(key.namespace, key.name) for key in databases])
+        yield from (Key("Secret", namespace, secret_name) for secret_name in names.values())
     secret = resource.spec.get("secret")
     if isinstance(secret, dict) and isinstance(secret.get("name"), str):
         yield Key("Secret", namespace, secret["name"])
@@ -42,3 +47,13 @@ def references_of_user(resource: Resource) -> Iterator[Key]:
     cluster = resource.status.get("clusterName")
     if isinstance(cluster, str) and cluster:
         yield Key("DBCluster", "", cluster)
+
+
+def with_rivals(references: References, directory: Directory) -> References:
+    """Those references, and whoever names the same database or login: when it goes, the next takes over."""
+
+    def found(resource: Resource) -> Iterator[Key]:
+        yield from references(resource)
+        yield from directory.rivals(resource)
+
+    return found

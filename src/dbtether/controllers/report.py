@@ -31,17 +31,23 @@ class Report:
     message: str
     fields: Mapping[str, Any] = field(default_factory=dict)
     """The kind's own status fields, by alias. Those that are not named keep their value; None removes one."""
+    warns: bool = False
+    """Whether people should look although the resource is Ready."""
 
 
-def next_status(resource: Resource, report: Report, now: datetime) -> dict[str, Any]:
+# On the way to something: no news until it is there, or fails.
+_QUIET_PHASES = frozenset({"Waiting", "Creating"})
+
+
+def next_status(resource: Resource, report: Report, generation: int, now: datetime) -> dict[str, Any]:
     """The status after the report. Pure; equal to the old one when only a clock moved on."""
     old = resource.status
     status: dict[str, Any] = {**old, **report.fields}
     status |= {
         "phase": report.phase,
         "message": report.message,
-        "observedGeneration": resource.generation,
-        "conditions": _conditions(old.get("conditions", ()), report, resource.generation, now),
+        "observedGeneration": generation,
+        "conditions": _conditions(old.get("conditions", ()), report, generation, now),
     }
     return {name: value for name, value in status.items() if value is not None and value != []}
 
@@ -72,15 +78,18 @@ def _conditions(old: Any, report: Report, generation: int, now: datetime) -> lis
     return conditions
 
 
-async def write_report(store: Store, resource: Resource, report: Report, now: datetime) -> Resource:
-    """Write the status if it differs, and an Event when the reason of the Ready condition is a new one."""
-    status = next_status(resource, report, now)
+async def write_report(store: Store, resource: Resource, report: Report, generation: int, now: datetime) -> Resource:
+    """Write the status if it differs, and an Event when the reason of the Ready condition is a new one.
+
+    `generation` is the one that was reconciled: the resource may have been changed since.
+    """
+    status = next_status(resource, report, generation, now)
     if status == resource.status:
         return resource
     before = _reason(resource.status)
     written = await store.write_status(resource, status)
-    if report.reason != before and report.level is not Level.PROGRESSING:
-        type_ = EventType.NORMAL if report.level is Level.READY else EventType.WARNING
+    if report.reason != before and report.phase not in _QUIET_PHASES:
+        type_ = EventType.NORMAL if report.level is Level.READY and not report.warns else EventType.WARNING
         await store.record_event(written, type_, report.reason, report.message)
     return written
 

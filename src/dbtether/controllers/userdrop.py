@@ -1,51 +1,79 @@
 """Dropping a login, and the owner role that was kept only for its sake."""
 
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+
 from psycopg import sql
 
 from dbtether.api.names import Marker
-from dbtether.api.resource import Key
-from dbtether.controllers.executor import Executor
+from dbtether.api.resource import Resource
+from dbtether.controllers.base import World
 from dbtether.errors import Retryable
-from dbtether.postgres.roles.drop import ObservedDrop, orphaned_owner, owns_a_database, plan_drop
+from dbtether.postgres.roles.drop import ObservedDrop, owns_a_database, plan_drop
 from dbtether.postgres.roles.model import role_names
 from dbtether.postgres.roles.plan import administrator_of
 from dbtether.postgres.server.access import Server
-from dbtether.postgres.statement import statement
+from dbtether.postgres.statement import Statement, statement
 
 
-async def drop_login(executor: Executor, key: Key, cluster: str, server: Server, name: str, marker: Marker) -> None:
+async def drop_login(world: World, user: Resource, cluster: str, server: Server, name: str, marker: Marker) -> None:
     """Make the login and everything it was granted vanish, if it is ours. Raises Retryable or Blocked."""
-    shared = await server.shared([name])
-    role = shared.roles.get(name)
-    if role is None:
-        return
+    observed = await _observe(server, name)
+    owners = _owners(observed)
+    async with _locked(server, owners):
+
+        async def plan_again() -> Sequence[Statement]:
+            return await _plan(server, name, marker, await _observe(server, name))
+
+        observed = await _observe(server, name)
+        if not set(_owners(observed)) <= set(owners):
+            raise Retryable("Retrying", f"Login {name} is in more databases than a moment ago; trying again")
+        statements = await _plan(server, name, marker, observed)
+        if not statements:
+            return
+        if (blocked := owns_a_database(name, observed)) is not None:
+            raise blocked
+        await world.run(user, cluster, server, statements, plan_again)
+        if not world.executor.only_plans and name in (await server.shared([name])).roles:
+            raise Retryable("Retrying", f"Login {name} is still there; trying again")
+
+
+async def _observe(server: Server, name: str) -> ObservedDrop:
+    role = (await server.shared([name])).roles.get(name)
     dependents = await server.dependents(name)
-    owners = [edge.member for edge in role.members]
     groups = [group for database in dependents.databases for group in role_names(database).all]
-    shared = await server.shared([name, *owners, *groups])
-    observed = ObservedDrop(server.facts, shared.roles.get(name), dependents, shared.roles)
+    members = [] if role is None else [edge.member for edge in role.members]
+    shared = await server.shared([name, *members, *groups])
+    return ObservedDrop(server.facts, shared.roles.get(name), dependents, shared.roles)
+
+
+def _owners(observed: ObservedDrop) -> list[str]:
+    """The owner roles of the databases that are concerned: who holds their locks is alone with them."""
+    owners = {role_names(database).owner for database in observed.dependents.databases}
+    if observed.role is not None and (administrator := administrator_of(observed.role, (), observed.server)):
+        owners.add(administrator)
+    return sorted(owners)
+
+
+@asynccontextmanager
+async def _locked(server: Server, names: Iterable[str]) -> AsyncIterator[None]:
+    """All these locks, taken in one order by everybody."""
+    async with AsyncExitStack() as stack:
+        for name in names:
+            lock: asyncio.Lock = server.lock(name)
+            await stack.enter_async_context(lock)
+        yield
+
+
+async def _plan(server: Server, name: str, marker: Marker, observed: ObservedDrop) -> Sequence[Statement]:
     statements = plan_drop(name, marker, observed)
-    if not statements:
-        return
-    if (blocked := owns_a_database(name, observed)) is not None:
-        raise blocked
-    administrator = administrator_of(observed.role, (), server.facts)
-    await executor.run(key, cluster, server, statements)
-    if executor.only_plans:
-        return
-    after = await server.shared([name])
-    if name in after.roles:
-        raise Retryable("Deleting", f"Login {name} is still there; trying again")
-    if administrator is not None:
-        await _drop_orphaned_owner(server, administrator, str(key))
-
-
-async def _drop_orphaned_owner(server: Server, owner: str, subject: str) -> None:
-    """On 16+ the owner role of a dropped database stays while it administers logins; this was the last one."""
-    database = await server.database_of_owner(owner)
-    shared = await server.shared([owner])
-    if not orphaned_owner(shared.roles.get(owner), database_exists=database is not None, admin=server.facts.admin):
-        return
+    if not statements or observed.role is None:
+        return statements
+    owner = administrator_of(observed.role, (), server.facts)
+    if owner is None or not await _is_last_of(server, owner, name, observed):
+        return statements
+    # In the transaction of the login's own DROP: a crash in between would leave the owner role for ever.
     drop = statement(
         f"Drop role {owner}, whose database and logins are gone",
         "",
@@ -53,4 +81,14 @@ async def _drop_orphaned_owner(server: Server, owner: str, subject: str) -> None
         destructive=True,
         name=sql.Identifier(owner),
     )
-    await server.apply([drop], subject)
+    return (*statements, drop)
+
+
+async def _is_last_of(server: Server, owner: str, name: str, observed: ObservedDrop) -> bool:
+    """On 16+ the owner role of a dropped database stays while it administers logins; whether this is the last."""
+    role = observed.roles.get(owner)
+    if role is None or await server.database_of_owner(owner) is not None:
+        return False
+    others = {edge.role for edge in role.memberships} - {name}
+    members = {edge.member for edge in role.members} - {server.facts.admin}
+    return not others and not members

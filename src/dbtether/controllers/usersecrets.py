@@ -8,7 +8,6 @@ from dbtether.api.resource import Resource, Secret
 from dbtether.api.secret_keys import Login
 from dbtether.controllers.base import Waiting
 from dbtether.controllers.credentials import (
-    Password,
     belongs_to,
     checked_password,
     is_merged,
@@ -17,7 +16,7 @@ from dbtether.controllers.credentials import (
     without_ours,
 )
 from dbtether.errors import Blocked
-from dbtether.postgres.passwords import generate_password
+from dbtether.postgres.passwords import fingerprint, generate_password
 from dbtether.runtime.store import Store
 
 
@@ -30,22 +29,27 @@ class UserSecrets:
         self._spec = spec
         self._names = secret_names(spec, user.key.namespace, user.key.name)
 
-    async def password(self, username: str) -> Password:
+    async def password(self, username: str) -> str:
         """The password in force, or a new one. Raises Waiting or Blocked.
 
-        The Secret is the truth: what stands in it is what the role gets, after a crash as after an edit.
+        The Secret is the truth: what stands in it is what the role gets, after a crash as after an edit. Of
+        several Secrets, one that was edited counts.
         """
         if self._spec.password_secret_ref is not None:
             return await self._own_password()
         recorded = self._user.status.get("passwordFingerprint")
-        for name in dict.fromkeys([*self._names.values(), *self._earlier_names()]):
+
+        def is_recorded(text: str) -> bool:
+            return fingerprint(self._store.fingerprint_key, username, text) == recorded
+
+        found: list[str] = []
+        for name in self._all_names():
             secret = await self._store.get_secret(self._user.key.namespace, name)
-            if secret is None or not belongs_to(secret, self._user.key):
-                continue
-            found = stored_password(secret, self._spec.secret, self._store.fingerprint_key, username, recorded)
-            if found is not None:
-                return Password(found, is_new=False)
-        return Password(generate_password(self._spec.password_length), is_new=True)
+            if secret is not None and belongs_to(secret, self._user.key):
+                text = stored_password(secret, self._spec.secret, is_recorded)
+                found += [] if text is None else [text]
+        edited = (text for text in found if not is_recorded(text))
+        return next(edited, None) or next(iter(found), None) or generate_password(self._spec.password_length)
 
     async def write(self, login: Login, places: Sequence[tuple[Target, str]]) -> str:
         """Write every Secret that differs, remove those of earlier specs, and give the first one's name.
@@ -87,7 +91,7 @@ class UserSecrets:
             wanted[name] = (existing, wanted_secret(self._user, name, existing, self._spec.secret, own))
         return list(wanted.values())
 
-    async def _own_password(self) -> Password:
+    async def _own_password(self) -> str:
         ref = self._spec.password_secret_ref
         assert ref is not None
         namespace = self._user.key.namespace
@@ -97,8 +101,7 @@ class UserSecrets:
         value = secret.data.get(ref.key)
         if not value:
             raise Blocked("SecretInvalid", f"Secret {namespace}/{ref.name} has no value under the key {ref.key}")
-        text = checked_password(value.removesuffix(b"\n"), f"Secret {namespace}/{ref.name}")
-        return Password(text, is_new=False)
+        return checked_password(value.removesuffix(b"\n"), f"Secret {namespace}/{ref.name}")
 
     def _earlier_names(self) -> list[str]:
         """The Secrets that the status tells of; the spec may name others by now."""
@@ -115,8 +118,6 @@ class UserSecrets:
         if secret is None or not belongs_to(secret, self._user.key):
             return
         if is_merged(secret, self._user.key):
-            rest = without_ours(secret, self._spec.secret)
-            if rest.data:
-                await self._store.write_secret(rest)
-                return
+            await self._store.write_secret(without_ours(secret, self._spec.secret))
+            return
         await self._store.delete_secret(secret)
