@@ -6,6 +6,7 @@ answer; a write without an answer is the caller's to judge. Every call ends with
 
 import asyncio
 import random
+import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -33,6 +34,9 @@ from dbtether.runtime.kube.requests import Method, Request
 from dbtether.runtime.queue import Backoff
 
 T = TypeVar("T")
+
+# github.com/python/cpython/pull/118960: a TLS connection whose peer is silent was never closed.
+_LEAVES_TLS_OPEN = sys.version_info < (3, 12, 8) or (3, 13, 0) <= sys.version_info < (3, 13, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +89,12 @@ class Client:
         self._authentication = Authentication(connection)
         self._at_once = asyncio.Semaphore(self._settings.at_once)
         self._session = aiohttp.ClientSession(
-            # Watches stay open, so it is the calls that are limited, not the connections.
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=90),
+            connector=aiohttp.TCPConnector(
+                # Watches stay open, so it is the calls that are limited, not the connections.
+                limit=0,
+                keepalive_timeout=90,
+                enable_cleanup_closed=_LEAVES_TLS_OPEN,
+            ),
             headers={"User-Agent": f"dbtether/{__version__}", "Accept-Encoding": "identity"},
             cookie_jar=aiohttp.DummyCookieJar(),
         )
@@ -105,6 +113,8 @@ class Client:
     async def close(self) -> None:
         """Close all connections; closing twice is no error."""
         await self._session.close()
+        # Transports that were aborted close in the loop's next round.
+        await asyncio.sleep(0)
 
     async def send(self, request: Request, into: type[T], *, timeout_seconds: float | None = None) -> T:
         """The answer, decoded. Raises ApiError, and KubeconfigError when there are no credentials."""

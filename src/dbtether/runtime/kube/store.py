@@ -152,6 +152,10 @@ class KubernetesStore:
             await self._look_again(key)
         return self._view(kind).all()
 
+    def cached(self, kind: str) -> tuple[Resource, ...]:
+        """All resources of a kind as the watches know them now; for metrics, which must not wait."""
+        return self._view(kind).all()
+
     async def write_status(self, resource: Resource, status: Mapping[str, Any]) -> Resource:
         """Replace the status; an equal one is not written. Raises StateError when `resource` is stale."""
         wanted = plain_mapping(status)
