@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dbtether.api.dbcluster import DBClusterSpec
+from dbtether.api.kinds import FINALIZER
 from dbtether.api.resource import Key, Resource
 from dbtether.api.validation import validate_resource
 from dbtether.cli import running
@@ -134,6 +135,9 @@ async def _refuse_existing(store: RecordStore, rebuilt: list[Rebuilt]) -> None:
 
 
 async def _write(store: RecordStore, item: Rebuilt) -> Resource:
-    resource = await store.apply_resource(item.key, item.spec)
+    created = await store.apply_resource(item.key, item.spec)
+    # Else a deletion before the first apply would forget the resource and leave what it made.
+    resource = await store.write_finalizers(created, (FINALIZER,))
+    assert resource is not None, "it was just made, and is not being deleted"
     message = "Imported from the server; apply to have it checked"
     return await store.write_status(resource, {"phase": "Pending", "message": message, **item.status})

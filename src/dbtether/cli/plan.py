@@ -8,8 +8,8 @@ from pathlib import Path
 
 from dbtether.cli import running
 from dbtether.cli.exits import Exit, Quit
-from dbtether.cli.output import emit, error, note, say
-from dbtether.cli.planning import Plan, make_plan, plan_document, plan_lines, plan_scripts
+from dbtether.cli.output import emit, error, note, say, tell
+from dbtether.cli.planning import Plan, make_plan, plan_document, plan_lines, plan_scripts, summary
 from dbtether.cli.settling import quiet_logs
 from dbtether.cli.wanted import Wanted, check_against, read_wanted, vanished
 from dbtether.runtime.local import LocalStore, StateMissing
@@ -85,6 +85,8 @@ def _print(plan: Plan, options: PlanOptions) -> None:
     if options.sql:
         for text in plan_scripts(plan):
             sys.stdout.write(text)
+        if not plan.would_change and not plan.blocked:
+            tell(summary(plan))
         for _, _, sentence in plan.blocked:
             error(sentence)
     elif options.output != "table":

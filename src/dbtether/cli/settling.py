@@ -12,6 +12,7 @@ from dbtether.api.resource import Key, Resource
 from dbtether.cli.failures import DEBUG, is_debugging
 from dbtether.controllers.engine import opened_engine
 from dbtether.controllers.executor import Executor
+from dbtether.errors import Retryable
 from dbtether.runtime.outcomes import OutcomeLabel
 from dbtether.runtime.store import Store
 
@@ -27,6 +28,8 @@ class Settled:
     unsettled: tuple[Key, ...] = ()
     failing: tuple[Key, ...] = ()
     bugs: dict[Key, str] = field(default_factory=dict)
+    last_errors: dict[Key, Retryable] = field(default_factory=dict)
+    """Why the last attempt failed, where the next one was under way when the time was over."""
 
 
 @asynccontextmanager
@@ -61,12 +64,16 @@ class _Lines(logging.Handler):
         if record.exc_info and not is_debugging():
             # The result tells of it; the traceback is for who asks.
             return
-        extra: dict[str, Any] = record.__dict__
-        where = f"  [{extra['database'] or 'shared catalogs'}, {extra['duration_seconds'] * 1000:.0f} ms]"
-        suffix = where if record.name == "dbtether.audit" else ""
-        tell(printable(f"{record.getMessage()}{suffix}"), style="dim")
+        tell(printable(f"{record.getMessage()}{_where(record.__dict__)}"), style="dim")
         if record.exc_info:
             tell(logging.Formatter().formatException(record.exc_info))
+
+
+def _where(fields: dict[str, Any]) -> str:
+    """Where an audited statement ran, and how long its transaction took."""
+    if "duration_seconds" not in fields:
+        return ""
+    return f"  [{fields['database'] or 'shared catalogs'}, {fields['duration_seconds'] * 1000:.0f} ms]"
 
 
 async def settle(store: Store, wait_seconds: float, *, executor: Executor | None = None) -> Settled:
@@ -75,6 +82,10 @@ async def settle(store: Store, wait_seconds: float, *, executor: Executor | None
 
     def on_outcome(key: Key, label: OutcomeLabel, error: BaseException | None, seconds: float) -> None:
         del seconds
+        if isinstance(error, Retryable):
+            settled.last_errors[key] = error
+        else:
+            settled.last_errors.pop(key, None)
         if label in (OutcomeLabel.BUG, OutcomeLabel.TIMEOUT):
             settled.bugs[key] = type(error).__name__
         else:
@@ -118,6 +129,10 @@ def complaint(resource: Resource, settled: Settled) -> str:
         return f"{resource.key}: a bug in dbtether ({bug}): run it again with {DEBUG}=1 and report what it prints"
     message = str(resource.status.get("message") or "nothing has looked at it yet")
     reason = reason_of(resource)
+    if (error := settled.last_errors.get(resource.key)) is not None:
+        message, reason = error.message, error.reason
+    # What the engine would try again, a command that has ended does not.
+    message = message.removesuffix("; trying again")
     step = _next_step(reason, message)
     return f"{resource.key}: {message}{f' ({reason})' if reason else ''}{step}"
 

@@ -75,7 +75,9 @@ async def survey(cluster: str, server: Server) -> Survey:
     for owner, database in databases.items():
         if database.allows_connections and database.connection_limit != -2:
             async with _use(server, database.name, f"look into database {database.name}") as connection:
-                contents[database.name] = await observe_contents(connection, owner)
+                # Schemas of a manifest belong to the admins' group, which creates them.
+                makers = (owner, group_role(database.name, Group.ADMIN))
+                contents[database.name] = await observe_contents(connection, makers)
     return Survey(cluster, roles, databases, contents)
 
 
