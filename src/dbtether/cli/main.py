@@ -258,6 +258,83 @@ def demo() -> None:
     raise typer.Exit(demo_command())
 
 
+@app.command()
+def operator(
+    kubeconfig: Annotated[
+        str | None, typer.Option("--kubeconfig", metavar="FILE", help="Outside a cluster: the kubeconfig to use.")
+    ] = None,
+    context: Annotated[str | None, typer.Option("--context", metavar="NAME", help="A context of it.")] = None,
+    namespace: Annotated[
+        str | None,
+        typer.Option("--namespace", "-n", metavar="NAME", help="The operator's own namespace; a Pod knows it."),
+    ] = None,
+    installation: Installation = None,
+    watch_namespaces: Annotated[
+        str, typer.Option("--watch-namespaces", metavar="NAMES", help="Separated by commas; all when left out.")
+    ] = "",
+    credentials_namespaces: Annotated[
+        str,
+        typer.Option(
+            "--credentials-namespaces", metavar="NAMES", help="Whose Secrets a DBCluster may name, besides its own."
+        ),
+    ] = "",
+    credentials_env: Annotated[
+        str,
+        typer.Option("--credentials-env", metavar="NAMES", help="Variables that credentialsFromEnv may name."),
+    ] = "",
+    leader_elect: Annotated[
+        bool, typer.Option("--leader-elect/--no-leader-elect", help="Of several replicas, let one work.")
+    ] = False,
+    read_only: Annotated[bool, typer.Option("--read-only", help="Change nothing on any server; report it.")] = False,
+    metrics_address: Annotated[str, typer.Option("--metrics-address", metavar="ADDRESS")] = ":8080",
+    health_address: Annotated[str, typer.Option("--health-address", metavar="ADDRESS")] = ":8081",
+    webhook_address: Annotated[
+        str, typer.Option("--webhook-address", metavar="ADDRESS", help="Where the webhook listens; off when left out.")
+    ] = "",
+    webhook_cert_dir: Annotated[
+        str | None,
+        typer.Option("--webhook-cert-dir", metavar="DIR", help="tls.crt and tls.key; a CA of our own when left out."),
+    ] = None,
+    workers: Annotated[int, typer.Option("--workers", min=1, max=1000)] = 64,
+    resync_seconds: Annotated[
+        float, typer.Option("--resync-seconds", min=1, help="How often everything is compared with the servers.")
+    ] = 600.0,
+    log_level: Annotated[str, typer.Option("--log-level", metavar="LEVEL")] = "info",
+) -> int:
+    """Run as a Kubernetes operator."""
+    try:
+        from dbtether.cli.operator import Options, operate
+    except ModuleNotFoundError as error:
+        from dbtether.cli.exits import Quit
+
+        message = f"the operator's libraries are not installed ({error.name}): pip install 'dbtether[operator]'"
+        raise Quit(Exit.FAILED, message) from None
+    return operate(
+        Options(
+            kubeconfig=kubeconfig,
+            context=context,
+            namespace=namespace,
+            installation=installation,
+            watch_namespaces=_names(watch_namespaces),
+            credentials_namespaces=_names(credentials_namespaces),
+            credentials_env=_names(credentials_env),
+            leader_elect=leader_elect,
+            read_only=read_only,
+            metrics_address=metrics_address,
+            health_address=health_address,
+            webhook_address=webhook_address,
+            webhook_cert_dir=webhook_cert_dir,
+            workers=workers,
+            resync_seconds=resync_seconds,
+            log_level=log_level,
+        )
+    )
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
 def main() -> None:
     """The console script: run the command and exit."""
     from typer._click.exceptions import ClickException

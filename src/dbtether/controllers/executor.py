@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from dbtether.api.resource import Key
+from dbtether.errors import Blocked
 from dbtether.postgres.roles.model import Role
 from dbtether.postgres.server.access import Server
 from dbtether.postgres.statement import Statement
@@ -44,6 +45,28 @@ class Applying:
 
     def assumed_roles(self, cluster: str) -> Mapping[str, Role]:
         """None: they exist or they don't."""
+        del cluster
+        return {}
+
+
+class ReadOnly:
+    """Runs nothing: whatever would change is reported as Blocked, resource by resource."""
+
+    only_plans = False
+
+    async def run(
+        self, key: Key, cluster: str, server: Server, statements: Sequence[Statement], creates: Sequence[str] = ()
+    ) -> None:
+        """Raise Blocked when there is something to run."""
+        del key, cluster, server, creates
+        if statements:
+            more = f" and {len(statements) - 1} more" if len(statements) > 1 else ""
+            raise Blocked(
+                "ReadOnlyMode", f"The operator is in read-only mode and did not: {statements[0].purpose}{more}"
+            )
+
+    def assumed_roles(self, cluster: str) -> Mapping[str, Role]:
+        """None: nothing is ever made."""
         del cluster
         return {}
 

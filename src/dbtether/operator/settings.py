@@ -1,0 +1,52 @@
+"""What an operator process must be told."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dbtether.runtime.controller import LoopSettings
+from dbtether.runtime.kube import LeaseSettings
+from dbtether.runtime.serving import Address
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookSettings:
+    """Where the webhook listens and where its certificate comes from."""
+
+    address: Address
+    service: str = "dbtether-webhook"
+    """The Service whose DNS names the certificate is for."""
+    configuration: str = "dbtether"
+    """The ValidatingWebhookConfiguration that learns our own CA."""
+    certificate_folder: Path | None = None
+    """`tls.crt` and `tls.key` as cert-manager mounts them; None makes a CA of our own."""
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorSettings:
+    """An operator's settings; the command line fills them."""
+
+    namespace: str
+    """Its own: the Lease and its Secrets live there."""
+    identity: str
+    """The Pod's name, unlike any other replica's."""
+    installation: str | None = None
+    watch_namespaces: tuple[str, ...] = ()
+    """Empty for all."""
+    credentials_namespaces: tuple[str, ...] = ()
+    """Namespaces besides its own whose Secrets a DBCluster may name."""
+    credentials_variables: frozenset[str] = frozenset()
+    """Environment variables that `credentialsFromEnv` may name: those the chart's extraEnv declares."""
+    leader_elect: bool = False
+    read_only: bool = False
+    """Nothing is written on any server; what would change is reported."""
+    lease_name: str = "dbtether"
+    metrics: Address | None = None
+    health: Address | None = None
+    webhook: WebhookSettings | None = None
+    lease: LeaseSettings = field(default_factory=LeaseSettings)
+    loop: LoopSettings = field(default_factory=LoopSettings)
+
+    @property
+    def secret_namespaces(self) -> frozenset[str]:
+        """The namespaces whose Secrets a DBCluster may name."""
+        return frozenset({self.namespace, *self.credentials_namespaces})
