@@ -80,7 +80,7 @@ class World:
         return await self.cluster_without_secret(annotations=annotations, **changes)
 
     async def cluster_without_secret(self, *, annotations: Mapping[str, str] | None = None, **changes: Any) -> Resource:
-        spec = {
+        spec: dict[str, Any] = {
             "endpoint": self.admin.server.host,
             "port": self.admin.server.port,
             "tls": {"mode": "disable"},
