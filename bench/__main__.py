@@ -1,12 +1,13 @@
-"""Runs the measurements that are named, or all: `python -m bench [single] [many] [startup]`."""
+"""Runs the measurements that are named, or all: `python -m bench [single] [many] [operator] [startup]`."""
 
 import sys
 
-from bench import apply, startup
+from bench import apply, operator, startup
 
 BENCHMARKS = {
     "single": lambda: apply.report(databases=1, users=1, runs=5),
     "many": lambda: apply.report(databases=200, users=3, runs=3),
+    "operator": lambda: operator.report(runs=10),
     "startup": startup.report,
 }
 
