@@ -53,8 +53,9 @@ format: $(READY) ## Format the code and mend what lint can mend
 build: $(READY) ## Build the wheel and the source archive into dist/
 	$(BIN)/python -m hatchling build
 
-crds: $(READY) ## Write the CRDs anew from the models
+crds: $(READY) ## Write the CRDs anew from the models, and config/{rbac,manager} from the chart (helm is built with Go)
 	$(BIN)/python -m dbtether.crds config/crd/bases --chart charts/dbtether/files/crds
+	$(BIN)/python -m tests.kube.plain_manifests
 
 docker-buildx: ## Build the image for amd64 and arm64 (needs Docker with buildx): make docker-buildx IMAGE=NAME PUSH=1
 	docker buildx build --platform $(PLATFORMS) --tag $(IMAGE) $(if $(PUSH),--push) .

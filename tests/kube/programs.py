@@ -100,8 +100,12 @@ def _build(module: Path, release: str, package: str, target: Path) -> None:
         raise NoPrograms("Go is not installed to build it")
     version = "k8s.io/component-base/version"
     major, minor, _ = release.removeprefix("v").split(".", 2)
-    # Without them the server names itself v0.0.0, and clients that compare versions refuse it.
-    stamps = (f"{version}.gitVersion={release}", f"{version}.gitMajor={major}", f"{version}.gitMinor={minor}")
+    helm = "helm.sh/helm/v3/pkg/chartutil"
+    # Without them the server names itself v0.0.0, and helm takes every cluster for a Kubernetes 1.20.
+    stamps = (
+        *(f"{version}.gitVersion={release}", f"{version}.gitMajor={major}", f"{version}.gitMinor={minor}"),
+        *(f"{helm}.k8sVersionMajor={major}", f"{helm}.k8sVersionMinor={minor}"),
+    )
     flags = " ".join(["-s", "-w", *(f"-X {stamp}" for stamp in stamps)])
     try:
         ended = subprocess.run(

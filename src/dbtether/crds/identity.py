@@ -1,7 +1,7 @@
 """What makes a resource's identity, as rules about a change: `api.immutable` in the API server's language.
 
 A rule inside a schema does not see the resource's namespace. So a reference that gains or loses its namespace
-passes here, and is judged by `policies.identity`, which sees it.
+passes here, and is judged by the admission policies of the chart, which see it.
 """
 
 from collections.abc import Mapping

@@ -1,0 +1,104 @@
+{{- define "dbtether.fullname" -}}
+{{- .Values.fullnameOverride | default .Release.Name | trunc 52 | trimSuffix "-" -}}
+{{- end -}}
+
+{{- define "dbtether.selectorLabels" -}}
+app.kubernetes.io/name: dbtether
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- define "dbtether.labels" -}}
+{{ include "dbtether.selectorLabels" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
+{{- end -}}
+
+{{- define "dbtether.serviceAccountName" -}}
+{{- if .Values.serviceAccount.create -}}
+{{- .Values.serviceAccount.name | default (include "dbtether.fullname" .) -}}
+{{- else -}}
+{{- .Values.serviceAccount.name | default "default" -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "dbtether.subjects" -}}
+subjects:
+  - kind: ServiceAccount
+    name: {{ include "dbtether.serviceAccountName" . }}
+    namespace: {{ .Release.Namespace }}
+{{- end -}}
+
+{{/* What the operator does in the namespaces that it serves. */}}
+{{- define "dbtether.servedRules" -}}
+- apiGroups: [dbtether.io]
+  resources: [databases, databaseusers, backups, backupschedules, restores]
+  verbs: [get, list, watch, update, patch]
+- apiGroups: [dbtether.io]
+  resources: [databases/status, databaseusers/status, backups/status, backupschedules/status, restores/status]
+  verbs: [get, update, patch]
+# Where the API server checks who may block an owner's deletion.
+- apiGroups: [dbtether.io]
+  resources:
+    - databases/finalizers
+    - databaseusers/finalizers
+    - backups/finalizers
+    - backupschedules/finalizers
+    - restores/finalizers
+  verbs: [update]
+# A BackupSchedule makes Backups, and its retention takes them away.
+- apiGroups: [dbtether.io]
+  resources: [backups]
+  verbs: [create, delete]
+# The credentials of DatabaseUsers.
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [get, list, watch, create, update, patch, delete]
+{{- end -}}
+
+{{/* What the operator does whatever it serves: cluster-scoped resources, and the labels of namespaces. */}}
+{{- define "dbtether.clusterRules" -}}
+- apiGroups: [dbtether.io]
+  resources: [dbclusters, backupstorages]
+  verbs: [get, list, watch, update, patch]
+- apiGroups: [dbtether.io]
+  resources: [dbclusters/status, backupstorages/status]
+  verbs: [get, update, patch]
+- apiGroups: [dbtether.io]
+  resources: [dbclusters/finalizers, backupstorages/finalizers]
+  verbs: [update]
+- apiGroups: [""]
+  resources: [namespaces]
+  verbs: [get, list, watch]
+# Beside the resource they are about; those about cluster-scoped ones are in the namespace default.
+- apiGroups: [events.k8s.io]
+  resources: [events]
+  verbs: [create, patch]
+{{- if .Values.webhook.enabled }}
+# To write the CA of its own certificate where the API server looks for it.
+- apiGroups: [admissionregistration.k8s.io]
+  resources: [validatingwebhookconfigurations]
+  resourceNames: [{{ include "dbtether.fullname" . }}]
+  verbs: [get, update, patch]
+{{- end }}
+{{- end -}}
+
+{{/* What the operator does in its own namespace. */}}
+{{- define "dbtether.ownRules" -}}
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  verbs: [get, create, update, patch]
+# The installation's identity and keys, and the logins of backup and restore Jobs.
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [get, list, watch, create, update, patch, delete]
+- apiGroups: [batch]
+  resources: [jobs]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [get, list, watch]
+- apiGroups: [""]
+  resources: [pods/log]
+  verbs: [get]
+{{- end -}}

@@ -1,0 +1,304 @@
+"""The README's install commands on a real API server, and what the installed roles and policies let through."""
+
+import subprocess
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import yaml
+from tests.api.test_identity import ALLOWED, REFUSED
+from tests.kube.kube import Kube
+from tests.kube.plain_manifests import CHART, NAMESPACE, REPOSITORY, plain_manifests
+from tests.kube.test_crds import changed, path_of, resource
+
+from dbtether.api.kinds import GROUP, KINDS
+
+_OPERATOR = f"system:serviceaccount:{NAMESPACE}:dbtether"
+_FOREIGN = ("monitoring.coreos.com/v1", "cert-manager.io/v1")
+"""Kinds of other projects, which the API server here does not know."""
+
+
+@pytest.fixture(scope="module")
+def installed(crd_kube: Kube) -> Kube:
+    """Return a Kubernetes on which the README's kubectl commands were run, word for word."""
+    for folder in ("config/crd/bases/", "config/rbac/", "config/manager/"):
+        said = crd_kube.kubectl("apply", "-f", str(REPOSITORY / folder))
+        assert said.stderr == ""
+    # The API server takes up policies and aggregated roles a moment after they were written.
+    policies = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies"
+    eventually(
+        lambda: all("typeChecking" in each["status"] for each in crd_kube.request("GET", policies).body["items"])
+    )
+    eventually(lambda: _edit_may_edit(crd_kube))
+    namespace = crd_kube.create_namespace()
+    probe = resource("Database", "probe", {"clusterRef": {"name": "main"}, "deletionProtection": True})
+    crd_kube.apply(yaml.safe_dump(probe), "-n", namespace)
+    path = path_of("Database", namespace, "probe")
+    eventually(lambda: crd_kube.request("DELETE", f"{path}?dryRun=All").status == 403)
+    return crd_kube
+
+
+def _items(kube: Kube, path: str) -> list[dict[str, Any]]:
+    return list(kube.request("GET", path).body["items"])
+
+
+def _edit_may_edit(kube: Kube) -> bool:
+    role = kube.request("GET", "/apis/rbac.authorization.k8s.io/v1/clusterroles/edit").body
+    return any(GROUP in rule["apiGroups"] and "create" in rule["verbs"] for rule in role["rules"])
+
+
+def eventually(holds: Callable[[], bool]) -> None:
+    """Wait until something that the control plane does by itself has happened."""
+    deadline = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def can(kube: Kube, user: str, verb: str, what: str, namespace: str) -> bool:
+    """Whether RBAC lets a user do it; `what` is resource.group or resource/subresource."""
+    resource_, _, subresource = what.partition("/")
+    plural, _, group = resource_.partition(".")
+    attributes = {"verb": verb, "group": group, "resource": plural, "namespace": namespace, "subresource": subresource}
+    review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview"}
+    body = {**review, "spec": {"user": user, "resourceAttributes": attributes}}
+    answer = kube.request("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews", body)
+    return bool(answer.body["status"]["allowed"])
+
+
+def wait_for_pod(kube: Kube) -> None:
+    """Wait until the Deployment's Pod is there."""
+    label = "app.kubernetes.io/name=dbtether"
+    kube.kubectl("wait", "--for=create", "pod", "-l", label, "-n", NAMESPACE, "--timeout=60s")
+
+
+@pytest.mark.usefixtures("kube")
+def test_the_plain_manifests_are_the_charts() -> None:
+    config = REPOSITORY / "config"
+    committed = {
+        str(file.relative_to(config)): file.read_text()
+        for folder in ("rbac", "manager")
+        for file in (config / folder).iterdir()
+    }
+    assert committed == plain_manifests(), "run `make crds`"
+
+
+def test_a_pod_of_the_operator_is_let_into_its_restricted_namespace(installed: Kube) -> None:
+    # PodSecurity refuses Pods, not Deployments: only the Pod's being there tells.
+    wait_for_pod(installed)
+
+
+def test_the_policies_fit_the_kinds_they_are_about(installed: Kube) -> None:
+    answer = installed.request("GET", "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies")
+    assert len(answer.body["items"]) == 4
+    for policy in answer.body["items"]:
+        assert policy["status"]["typeChecking"] == {}, policy["metadata"]["name"]
+
+
+@pytest.mark.parametrize(
+    ("verb", "what", "namespace"),
+    [
+        *(
+            (verb, f"{kind.plural}.{GROUP}", "default")
+            for verb in ("list", "watch", "patch")
+            for kind in KINDS.values()
+        ),
+        *(("patch", f"{kind.plural}.{GROUP}/status", "default") for kind in KINDS.values()),
+        *((verb, "secrets", "default") for verb in ("get", "watch", "create", "patch", "delete")),
+        *((verb, "leases.coordination.k8s.io", NAMESPACE) for verb in ("get", "create", "update")),
+        ("create", "backups.dbtether.io", "default"),
+        ("create", "events.events.k8s.io", "default"),
+        ("list", "namespaces", "default"),
+        ("create", "jobs.batch", NAMESPACE),
+    ],
+)
+def test_the_operator_may_do_what_it_does(installed: Kube, verb: str, what: str, namespace: str) -> None:
+    assert can(installed, _OPERATOR, verb, what, namespace)
+
+
+@pytest.mark.parametrize(
+    ("verb", "what", "namespace"),
+    [
+        ("create", "databases.dbtether.io", "default"),
+        ("delete", "databases.dbtether.io", "default"),
+        ("delete", "databaseusers.dbtether.io", "default"),
+        ("delete", "dbclusters.dbtether.io", "default"),
+        ("create", "pods", NAMESPACE),
+        ("create", "jobs.batch", "default"),
+        ("create", "leases.coordination.k8s.io", "default"),
+        ("create", "pods/exec", NAMESPACE),
+        ("create", "serviceaccounts/token", NAMESPACE),
+        ("get", "configmaps", "default"),
+        ("update", "namespaces", "default"),
+        ("update", "clusterroles.rbac.authorization.k8s.io", "default"),
+        ("update", "customresourcedefinitions.apiextensions.k8s.io", "default"),
+        ("escalate", "clusterroles.rbac.authorization.k8s.io", "default"),
+        ("impersonate", "users", "default"),
+    ],
+)
+def test_the_operator_may_do_nothing_else(installed: Kube, verb: str, what: str, namespace: str) -> None:
+    assert not can(installed, _OPERATOR, verb, what, namespace)
+
+
+def test_editors_of_a_namespace_edit_databases_but_no_servers(installed: Kube, namespace: str) -> None:
+    rights: dict[str, dict[str, list[bool]]] = {}
+    for role in ("view", "edit", "admin"):
+        installed.kubectl("-n", namespace, "create", "rolebinding", role, f"--clusterrole={role}", f"--user={role}")
+        rights[role] = {
+            kind.kind: [can(installed, role, verb, f"{kind.plural}.{GROUP}", namespace) for verb in ("get", "create")]
+            for kind in KINDS.values()
+        }
+    for kind in KINDS.values():
+        assert [rights[role][kind.kind] for role in rights] == (
+            [[True, False], [True, True], [True, True]] if kind.namespaced else [[False, False]] * 3
+        )
+
+
+def test_a_protected_database_is_deleted_only_after_a_confirmation(installed: Kube, namespace: str) -> None:
+    spec = {"clusterRef": {"name": "main"}, "deletionProtection": True}
+    installed.apply(yaml.safe_dump(resource("Database", "my-app", spec)), "-n", namespace)
+    refused = installed.kubectl("delete", "database", "my-app", "-n", namespace, check=False)
+    assert f"Database {namespace}/my-app is protected (spec.deletionProtection)" in refused.stderr
+    assert "annotate it with dbtether.io/confirm-delete=my_app to delete it" in refused.stderr
+    installed.kubectl("annotate", "database", "my-app", "-n", namespace, "dbtether.io/confirm-delete=my_app")
+    installed.kubectl("delete", "database", "my-app", "-n", namespace)
+    installed.apply(yaml.safe_dump(resource("Database", "other", {"clusterRef": {"name": "main"}})), "-n", namespace)
+    installed.kubectl("delete", "database", "other", "-n", namespace)
+
+
+@pytest.mark.parametrize(("title", "kind", "old", "new"), ALLOWED, ids=[row[0] for row in ALLOWED])
+def test_what_keeps_the_identity_passes_the_policies(
+    installed: Kube, namespace: str, title: str, kind: str, old: dict[str, Any], new: dict[str, Any]
+) -> None:
+    answer = changed(installed, namespace, kind, old, new)
+    assert answer.status == 200, answer.body
+
+
+@pytest.mark.parametrize(("kind", "old", "new", "sentence"), REFUSED, ids=[row[3][:50] for row in REFUSED])
+def test_every_change_of_identity_is_refused(
+    installed: Kube, namespace: str, kind: str, old: dict[str, Any], new: dict[str, Any], sentence: str
+) -> None:
+    answer = changed(installed, namespace, kind, old, new)
+    assert answer.status == 422, answer.body
+    assert "create another" in answer.body["message"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "old", "new"),
+    [
+        (
+            "DatabaseUser",
+            {"database": {"name": "db"}},
+            {"database": {"name": "db", "namespace": "other"}},
+        ),
+        (
+            "Restore",
+            {"source": {"latestFrom": {"databaseRef": {"name": "db"}}}, "target": {"databaseRef": {"name": "db"}}},
+            {
+                "source": {"latestFrom": {"databaseRef": {"name": "db"}, "namespace": "other"}},
+                "target": {"databaseRef": {"name": "db"}},
+            },
+        ),
+    ],
+    ids=["DatabaseUser", "Restore"],
+)
+def test_a_reference_does_not_get_another_namespace(
+    installed: Kube, namespace: str, kind: str, old: dict[str, Any], new: dict[str, Any]
+) -> None:
+    answer = changed(installed, namespace, kind, old, new)
+    assert answer.status == 422, answer.body
+    assert "create another" in answer.body["message"]
+
+
+def test_a_user_does_not_name_one_database_twice(installed: Kube, namespace: str) -> None:
+    spec = {"databases": [{"name": "a"}, {"name": "a", "namespace": namespace}]}
+    answer = installed.request("POST", path_of("DatabaseUser", namespace), resource("DatabaseUser", "u", spec))
+    assert (answer.status, "lists a Database twice" in answer.body["message"]) == (422, True)
+
+
+def template(kube: Kube, *options: str, check: bool = True) -> "subprocess.CompletedProcess[str]":
+    """What helm makes of the chart."""
+    return kube.helm("template", "dbtether", str(CHART), "-n", NAMESPACE, *options, check=check)
+
+
+def objects(text: str) -> list[dict[str, Any]]:
+    """The objects in manifests."""
+    return [document for document in yaml.safe_load_all(text) if document]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        [],
+        ["--set", "replicas=2,podDisruptionBudget.enabled=true,networkPolicy.enabled=true"],
+        ["--set", "webhook.enabled=true,metrics.serviceMonitor.enabled=true"],
+        ["--set", "webhook.enabled=true,webhook.certManager.enabled=true"],
+        ["--set", "watchNamespaces={default,kube-public},credentialsNamespaces={kube-system},readOnly=true"],
+        ["--set", "crds.install=false,admissionPolicies.enabled=false,rbac.aggregate=false"],
+        [
+            *("--set-json", 'extraEnv=[{"name":"A","value":"b"},{"name":"C","value":"d"}]'),
+            *(
+                "--set-json",
+                'nodeSelector={"kubernetes.io/os":"linux"}',
+                "--set-json",
+                'extraArgs=["--log-level=debug"]',
+            ),
+            *("--set-json", 'tolerations=[{"key":"a","operator":"Exists"}]', "--set", "image.digest="),
+            *("--set-json", 'networkPolicy={"enabled":true,"egress":[{}],"metricsFrom":[{"podSelector":{}}]}'),
+            *("--set-json", 'extraVolumes=[{"name":"b","emptyDir":{}}]'),
+            *("--set-json", 'extraVolumeMounts=[{"name":"b","mountPath":"/backups"}]'),
+        ],
+    ],
+    ids=["defaults", "two replicas", "webhook", "cert-manager", "some namespaces", "without", "extras"],
+)
+def test_the_api_server_takes_what_the_chart_gives(installed: Kube, options: list[str]) -> None:
+    found = objects(template(installed, *options).stdout)
+    known = [each for each in found if each["apiVersion"] not in _FOREIGN]
+    said = installed.kubectl("apply", "--dry-run=server", "-f", "-", stdin=yaml.safe_dump_all(known))
+    assert len(said.stdout.splitlines()) == len(known)
+    assert said.stderr == ""
+
+
+def test_helm_lint_finds_nothing(kube: Kube) -> None:
+    assert "0 chart(s) failed" in kube.helm("lint", "--strict", str(CHART)).stdout
+
+
+def test_with_some_namespaces_no_secret_of_another_can_be_read(kube: Kube) -> None:
+    found = objects(template(kube, "--set", "watchNamespaces={a},credentialsNamespaces={b}").stdout)
+    rules = {
+        (each["kind"], each["metadata"].get("namespace"), tuple(rule["verbs"][:1]), len(rule["verbs"]))
+        for each in found
+        if each["kind"] in ("Role", "ClusterRole")
+        for rule in each["rules"]
+        if "secrets" in rule["resources"]
+    }
+    assert rules == {("Role", NAMESPACE, ("get",), 7), ("Role", "a", ("get",), 7), ("Role", "b", ("get",), 3)}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--set", "replica=2"],
+        ["--set", "replicas=2,leaderElection.enabled=false"],
+        ["--set", "metrics.port=99999"],
+        ["--set", "watchNamespaces={Not_A_Namespace}"],
+    ],
+    ids=lambda options: options[-1],
+)
+def test_a_wrong_value_is_refused(kube: Kube, options: list[str]) -> None:
+    ended = template(kube, *options, check=False)
+    assert ended.returncode != 0
+    assert "don't meet the specifications of the schema" in ended.stderr
+
+
+def test_helm_installs_and_leaves_the_crds_when_it_goes(fresh_kube: Callable[[], Kube]) -> None:
+    kube = fresh_kube()
+    kube.helm("install", "dbtether", str(CHART), "-n", NAMESPACE, "--create-namespace")
+    wait_for_pod(kube)
+    assert can(kube, _OPERATOR, "list", "databases.dbtether.io", "")
+    kube.helm("upgrade", "dbtether", str(CHART), "-n", NAMESPACE, "--set", "replicas=2")
+    kube.helm("uninstall", "dbtether", "-n", NAMESPACE)
+    left = kube.kubectl("get", "crds", "-o", "name").stdout.split()
+    assert len([name for name in left if name.endswith(f".{GROUP}")]) == len(KINDS)
+    assert kube.kubectl("get", "clusterroles", "-l", "app.kubernetes.io/name=dbtether", "-o", "name").stdout == ""
