@@ -113,7 +113,7 @@ def test_a_creation_cut_at_any_statement_is_finished(admin: Admin, unique: str) 
         await drop_database(server, database)
         assert left_of(admin, unique) == []
 
-    asyncio.run(_each_point(admin, 5, nothing, create, finish))
+    asyncio.run(_each_point(admin, 9, nothing, create, finish))
 
 
 @pytest.mark.majors(15, 16, 18)
@@ -138,7 +138,7 @@ def test_a_deletion_cut_at_any_statement_is_finished(admin: Admin, unique: str) 
         await delete(server)
         assert left_of(admin, unique) == []
 
-    asyncio.run(_each_point(admin, 5, full, delete, finish))
+    asyncio.run(_each_point(admin, 9, full, delete, finish))
 
 
 @pytest.mark.majors(15, 16, 18)
@@ -162,4 +162,4 @@ def test_a_change_of_a_login_cut_at_any_statement_is_all_or_nothing(admin: Admin
         await settle_login(server, after)
         assert await plan_database(server, first) == ()
 
-    asyncio.run(_each_point(admin, 2, prepare, change, finish))
+    asyncio.run(_each_point(admin, 3, prepare, change, finish))

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import psycopg
 import pytest
@@ -330,6 +331,7 @@ def test_a_new_admin_login_is_told_what_a_dba_must_run(admin: Admin, unique: str
     asyncio.run(main())
 
 
+@pytest.mark.majors(14, 15, 16, 18)
 @pytest.mark.parametrize("where", ["database", "admin", "maintenance"])
 def test_tenants_function_in_public_never_runs_as_admin(admin: Admin, unique: str, where: str) -> None:
     """Neither do settings of the database, or of the admin, act in our sessions."""
@@ -347,7 +349,12 @@ def test_tenants_function_in_public_never_runs_as_admin(admin: Admin, unique: st
 
     async def main() -> None:
         database = desired_database(f"{unique}_app", settings=(("work_mem", "8MB"),))
-        user = desired_login(f"{unique}-u", (database.name, Group.ADMIN), settings=(("application_name", "ü\\'"),))
+        user = desired_login(
+            f"{unique}-u",
+            (database.name, Group.ADMIN),
+            settings=(("application_name", "ü\\'"),),
+            valid_until=datetime(2035, 2, 3, 4, 5, tzinfo=UTC),
+        )
         async with opened(admin) as server:
             await settle_database(server, database)
         _plant(admin, database.name)

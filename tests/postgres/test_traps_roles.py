@@ -348,6 +348,7 @@ def test_a_foreign_role_is_never_touched(admin: Admin, unique: str) -> None:
     run(admin, scenario)
 
 
+@pytest.mark.majors(15, 16, 18)
 @pytest.mark.parametrize(
     "name",
     ['qu"ote', "semi; DROP DATABASE postgres; --", "line\nbreak", "emoji 🐘", "per%cent %s {brace}", "back\\slash'"],
@@ -368,6 +369,7 @@ def test_any_name_is_taken_as_it_is(admin: Admin, unique: str, name: str) -> Non
     run(admin, scenario)
 
 
+@pytest.mark.majors(15, 16, 18)
 @pytest.mark.parametrize("filling", ["x", "ü", "🐘"], ids=["one byte", "two bytes", "four bytes"])
 def test_names_of_63_bytes_are_kept_whole(admin: Admin, unique: str, filling: str) -> None:
     async def scenario(server: Server) -> None:

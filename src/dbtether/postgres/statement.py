@@ -162,6 +162,6 @@ def _quoted_value(text: str) -> str:
 
 def _psql_argument(text: str) -> str:
     # psql reads C-like escapes within single quotes (psql, "Meta-Commands"); a line break ends the command. And
-    # \\connect then takes the result for an SQL name: one double quote is written as a quoted name of one.
+    # \connect then takes the result for an SQL name: one double quote is written as a quoted name of one.
     escaped = text.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n").replace("\r", "\\r")
     return "'" + escaped.replace('"', '""""') + "'"

@@ -4,16 +4,15 @@ The order of a new one: owner and groups in one transaction; the database, close
 privileges, then open; what is inside. Stopped anywhere, the next observation plans the rest.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 
 from psycopg import sql
 
 from dbtether.api.names import ROLE_PREFIX, Group, marker_in, with_marker
+from dbtether.postgres.databases.extensions import extension_statements
 from dbtether.postgres.databases.model import (
-    AvailableExtension,
     Database,
     DesiredDatabase,
-    DesiredExtension,
     Inside,
     ObservedDatabase,
     new_database_acl,
@@ -270,7 +269,7 @@ def _inside(desired: DesiredDatabase, observed: ObservedDatabase, inside: Inside
     yield from _schema_privileges(desired, observed.server, inside)
     yield from _default_privileges(desired, observed, inside)
     yield from _relation_privileges(desired, observed.server, inside)
-    yield from _extensions(desired, observed.server, inside)
+    yield from extension_statements(desired, inside, as_role=acting_as(observed.server, desired.roles.owner))
 
 
 def _schemas(desired: DesiredDatabase, server: ServerFacts, inside: Inside) -> Iterator[Statement]:
@@ -365,89 +364,3 @@ def _relation_privileges(desired: DesiredDatabase, server: ServerFacts, inside: 
 def _for_groups(names: RoleNames, kind: ObjectKind, major: int, *, without: str) -> dict[str, frozenset[str]]:
     """What each group should have; an owner has everything already and is left out."""
     return {name: group_privileges(kind, group, major) for group, name in names.groups.items() if name != without}
-
-
-def _extensions(desired: DesiredDatabase, server: ServerFacts, inside: Inside) -> Iterator[Statement]:
-    installed = {extension.name: extension for extension in inside.extensions}
-    available = {extension.name: extension for extension in inside.available}
-    as_role = acting_as(server, desired.roles.owner)
-    for extension in _requirements_first(desired.extensions, available):
-        found = installed.get(extension.name)
-        name = sql.Identifier(extension.name)
-        if found is None:
-            yield statement(
-                f"Install extension {extension.name} in database {desired.name}",
-                desired.name,
-                "CREATE EXTENSION {name}{schema}{version}",
-                as_role=as_role,
-                name=name,
-                schema=_clause(sql.SQL(" SCHEMA {}"), _schema_for(extension, available.get(extension.name))),
-                version=_clause(sql.SQL(" VERSION {}"), extension.version),
-            )
-            continue
-        if extension.version and found.version != extension.version:
-            yield statement(
-                f"Update extension {extension.name} from {found.version} to {extension.version}",
-                desired.name,
-                "ALTER EXTENSION {name} UPDATE TO {version}",
-                as_role=as_role,
-                name=name,
-                version=sql.Identifier(extension.version),
-            )
-        if extension.schema and found.schema != extension.schema:
-            yield statement(
-                f"Move extension {extension.name} from schema {found.schema} to {extension.schema}",
-                desired.name,
-                "ALTER EXTENSION {name} SET SCHEMA {schema}",
-                as_role=as_role,
-                name=name,
-                schema=sql.Identifier(extension.schema),
-            )
-    yield from _dropped_extensions(desired, installed, as_role)
-
-
-def _schema_for(extension: DesiredExtension, available: AvailableExtension | None) -> str | None:
-    """Where it goes: without a word, CREATE EXTENSION would take our own session's first schema, pg_catalog."""
-    fixed = available is not None and available.schema is not None
-    return extension.schema or (None if fixed else "public")
-
-
-def _requirements_first(
-    extensions: Sequence[DesiredExtension], available: Mapping[str, AvailableExtension]
-) -> tuple[DesiredExtension, ...]:
-    """The extensions in their order, each after those of them that it requires."""
-    by_name = {extension.name: extension for extension in extensions}
-    ordered: dict[str, DesiredExtension] = {}
-
-    def add(name: str, waiting: frozenset[str]) -> None:
-        if name not in by_name or name in ordered or name in waiting:
-            return
-        for required in available[name].requires if name in available else ():
-            add(required, waiting | {name})
-        ordered[name] = by_name[name]
-
-    for name in by_name:
-        add(name, frozenset())
-    return tuple(ordered.values())
-
-
-def _dropped_extensions(
-    desired: DesiredDatabase, installed: Mapping[str, object], as_role: str | None
-) -> Iterator[Statement]:
-    """Only what this resource once listed, only when told to, and never CASCADE."""
-    if not desired.drop_extensions:
-        return
-    wanted = {extension.name for extension in desired.extensions}
-    for name in sorted(set(desired.previous_extensions) & set(installed) - wanted):
-        yield statement(
-            f"Drop extension {name} from database {desired.name}",
-            desired.name,
-            "DROP EXTENSION {name}",
-            as_role=as_role,
-            destructive=True,
-            name=sql.Identifier(name),
-        )
-
-
-def _clause(template: sql.SQL, value: str | None) -> sql.Composable:
-    return sql.SQL("") if value is None else template.format(sql.Identifier(value))
