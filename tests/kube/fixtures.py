@@ -1,6 +1,6 @@
 """Fixtures that hand a real Kubernetes API server to tests, and the report of which ones a run had.
 
-    kube         this process's Kubernetes, without dbtether's CRDs
+    kube         this process's Kubernetes; another test may have put dbtether's CRDs into it
     crd_kube     the same, with the CRDs of config/crd/bases
     namespace    a namespace of the test's own in it; deleted after the test
     fresh_kube   makes a private Kubernetes, whose processes the test may stop or kill
