@@ -60,8 +60,9 @@ class Progress:
 
     def _picture(self) -> Table:
         table = Table.grid(padding=(0, 3, 0, 0))
-        table.add_column(no_wrap=True)
-        table.add_column(no_wrap=True)
+        # Where the terminal is narrow, only the message is cut.
+        table.add_column(no_wrap=True, min_width=max((len(str(key)) for key in self._phases), default=0))
+        table.add_column(no_wrap=True, min_width=len("Connected"))
         table.add_column(no_wrap=True, overflow="ellipsis")
         room = max(err().height - 3, 3)
         pending = [key for key in self._phases if self._phases[key] not in _SETTLED_PHASES]
