@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 import subprocess
 import sys
 import time
@@ -14,13 +15,13 @@ import pytest
 from tests.kube.kube import Kube
 from tests.servers.fixtures import Admin
 
+RBAC = Path(__file__).parents[2] / "config" / "rbac"
+OWN = "postgres-operator-system"
 PROGRAM = str(Path(sys.executable).parent / "dbtether")
 
 
 @contextmanager
-def operating(
-    kube: Kube, kubeconfig: Path, namespace: str, log: Path, *options: str
-) -> Iterator[subprocess.Popen[bytes]]:
+def operating(kubeconfig: Path, namespace: str, log: Path, *options: str) -> Iterator[subprocess.Popen[bytes]]:
     """A running operator process, ended at the end."""
     command = [PROGRAM, "operator", "--kubeconfig", str(kubeconfig), "--namespace", namespace]
     command += ["--metrics-address", "", "--health-address", "", *options]
@@ -86,14 +87,26 @@ spec:
 """
 
 
+@pytest.fixture(scope="session")
+def installed(crd_kube: Kube) -> Kube:
+    """A Kubernetes with the shipped RBAC: the operator may do what that says, and nothing else."""
+    crd_kube.kubectl("apply", "-f", str(RBAC))
+    return crd_kube
+
+
+def operator_kubeconfig(kube: Kube) -> Path:
+    """How the operator's own ServiceAccount logs in."""
+    return kube.service_account_kubeconfig(OWN, "dbtether")
+
+
 @pytest.mark.majors(18)
 def test_the_readmes_manifests_become_ready_and_go_again(
-    crd_kube: Kube, admin: Admin, unique: str, tmp_path: Path
+    installed: Kube, admin: Admin, unique: str, tmp_path: Path
 ) -> None:
-    kube = crd_kube
-    own, team = kube.create_namespace(), kube.create_namespace()
+    kube, own = installed, OWN
+    team = kube.create_namespace()
     log = tmp_path / "operator.log"
-    with operating(kube, kube.kubeconfig, own, log):
+    with operating(operator_kubeconfig(kube), own, log):
         kube.apply(manifests(admin, own, team, unique))
 
         def phase(kind: str, name: str, namespace: str | None = None) -> str:
@@ -121,3 +134,12 @@ def test_the_readmes_manifests_become_ready_and_go_again(
     with admin.server.connect() as connection:
         left = connection.execute("SELECT rolname FROM pg_roles WHERE rolname LIKE %s", (f"%{unique}%",)).fetchall()
     assert left == []
+
+
+def test_the_deployments_arguments_are_the_programs() -> None:
+    deployment = (RBAC.parent / "manager" / "deployment.yaml").read_text()
+    help_text = subprocess.run([PROGRAM, "operator", "--help"], capture_output=True, text=True, check=True).stdout
+    chart = (RBAC.parents[1] / "charts" / "dbtether" / "templates" / "deployment.yaml").read_text()
+    options = set(re.findall(r"^ *- (--[a-z-]+)", deployment + chart, re.MULTILINE))
+    assert "--leader-elect" in options
+    assert {option for option in options if option not in help_text} == set()

@@ -291,10 +291,19 @@ def operator(
     webhook_address: Annotated[
         str, typer.Option("--webhook-address", metavar="ADDRESS", help="Where the webhook listens; off when left out.")
     ] = "",
-    webhook_cert_dir: Annotated[
+    webhook_certificate: Annotated[
         str | None,
-        typer.Option("--webhook-cert-dir", metavar="DIR", help="tls.crt and tls.key; a CA of our own when left out."),
+        typer.Option("--webhook-certificate", metavar="DIR", help="tls.crt and tls.key; our own when left out."),
     ] = None,
+    webhook_service: Annotated[
+        str, typer.Option("--webhook-service", metavar="NAME", help="The Service that our own certificate is for.")
+    ] = "dbtether-webhook",
+    webhook_configuration: Annotated[
+        str,
+        typer.Option(
+            "--webhook-configuration", metavar="NAME", help="The ValidatingWebhookConfiguration that learns our CA."
+        ),
+    ] = "dbtether",
     workers: Annotated[int, typer.Option("--workers", min=1, max=1000)] = 64,
     resync_seconds: Annotated[
         float, typer.Option("--resync-seconds", min=1, help="How often everything is compared with the servers.")
@@ -323,7 +332,9 @@ def operator(
             metrics_address=metrics_address,
             health_address=health_address,
             webhook_address=webhook_address,
-            webhook_cert_dir=webhook_cert_dir,
+            webhook_certificate=webhook_certificate,
+            webhook_service=webhook_service,
+            webhook_configuration=webhook_configuration,
             workers=workers,
             resync_seconds=resync_seconds,
             log_level=log_level,

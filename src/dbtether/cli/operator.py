@@ -38,7 +38,9 @@ class Options:
     metrics_address: str
     health_address: str
     webhook_address: str
-    webhook_cert_dir: str | None
+    webhook_certificate: str | None
+    webhook_service: str
+    webhook_configuration: str
     workers: int
     resync_seconds: float
     log_level: str
@@ -73,8 +75,6 @@ def operate(options: Options) -> int:
 
 
 def _settings(options: Options) -> OperatorSettings:
-    webhook = _address("--webhook-address", options.webhook_address)
-    folder = None if options.webhook_cert_dir is None else Path(options.webhook_cert_dir)
     return OperatorSettings(
         namespace=options.namespace or _own_namespace(),
         # Unlike that of an earlier life of this Pod: the Lease tells them apart.
@@ -87,8 +87,20 @@ def _settings(options: Options) -> OperatorSettings:
         read_only=options.read_only,
         metrics=_address("--metrics-address", options.metrics_address),
         health=_address("--health-address", options.health_address),
-        webhook=None if webhook is None else WebhookSettings(webhook, certificate_folder=folder),
+        webhook=_webhook(options),
         loop=LoopSettings(workers=options.workers, resync_seconds=options.resync_seconds),
+    )
+
+
+def _webhook(options: Options) -> WebhookSettings | None:
+    address = _address("--webhook-address", options.webhook_address)
+    if address is None:
+        return None
+    return WebhookSettings(
+        address,
+        service=options.webhook_service,
+        configuration=options.webhook_configuration,
+        certificate_folder=None if options.webhook_certificate is None else Path(options.webhook_certificate),
     )
 
 
