@@ -1,9 +1,11 @@
 """Fixtures that hand a real Kubernetes API server to tests, and the report of which ones a run had.
 
-    kube         this process's Kubernetes; another test may have put dbtether's CRDs into it
-    crd_kube     the same, with the CRDs of config/crd/bases
-    namespace    a namespace of the test's own in it; deleted after the test
-    fresh_kube   makes a private Kubernetes, whose processes the test may stop or kill
+    kube            this process's Kubernetes; another test may have put dbtether's CRDs into it
+    crd_kube        the same, with the CRDs of config/crd/bases
+    installed_kube  the same, with all that the README's kubectl commands install: `service_account_kubeconfig` of
+                    `postgres-operator-system`, `dbtether` gives an operator its rights, and no others
+    namespace       a namespace of the test's own in it; deleted after the test
+    fresh_kube      makes a private Kubernetes, whose processes the test may stop or kill
 
 `--kube 1.31` chooses another version than the newest. Each process of a parallel run has its own.
 """
@@ -14,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.kube.installing import install
 from tests.kube.kube import Kube
 from tests.kube.programs import NEWEST, VERSIONS, NoPrograms
 from tests.kube.session import Kubes
@@ -65,6 +68,13 @@ def crd_kube(kube: Kube) -> Kube:
     """Return the same Kubernetes once it knows dbtether's kinds."""
     kube.kubectl("apply", "-f", str(CRDS))
     kube.kubectl("wait", "--for=condition=Established", "--timeout=60s", "-f", str(CRDS))
+    return kube
+
+
+@pytest.fixture(scope="session")
+def installed_kube(kube: Kube) -> Kube:
+    """Return the same Kubernetes with dbtether installed; the operator's Pod is there, and runs nowhere."""
+    install(kube)
     return kube
 
 

@@ -42,7 +42,7 @@ class Kube:
         return self.plane.request(method, path, body, **options)
 
     def create_namespace(self, prefix: str = "t", labels: dict[str, str] | None = None) -> str:
-        """Make a namespace that no other test uses, and return its name once its ServiceAccount is there."""
+        """Make a namespace that no other test uses, and return its name."""
         name = f"{prefix}-{secrets.token_hex(4)}"
         body = {"metadata": {"name": name, "labels": labels or {}}}
         answer = self.request("POST", "/api/v1/namespaces", body)

@@ -1,7 +1,6 @@
 """The README's install commands on a real API server, and what the installed roles and policies let through."""
 
 import subprocess
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -17,43 +16,6 @@ from dbtether.api.kinds import GROUP, KINDS
 _OPERATOR = f"system:serviceaccount:{NAMESPACE}:dbtether"
 _FOREIGN = ("monitoring.coreos.com/v1", "cert-manager.io/v1")
 """Kinds of other projects, which the API server here does not know."""
-
-
-@pytest.fixture(scope="module")
-def installed(crd_kube: Kube) -> Kube:
-    """Return a Kubernetes on which the README's kubectl commands were run, word for word."""
-    for folder in ("config/crd/bases/", "config/rbac/", "config/manager/"):
-        said = crd_kube.kubectl("apply", "-f", str(REPOSITORY / folder))
-        assert said.stderr == ""
-    # The API server takes up policies and aggregated roles a moment after they were written.
-    policies = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies"
-    eventually(
-        lambda: all("typeChecking" in each["status"] for each in crd_kube.request("GET", policies).body["items"])
-    )
-    eventually(lambda: _edit_may_edit(crd_kube))
-    namespace = crd_kube.create_namespace()
-    probe = resource("Database", "probe", {"clusterRef": {"name": "main"}, "deletionProtection": True})
-    crd_kube.apply(yaml.safe_dump(probe), "-n", namespace)
-    path = path_of("Database", namespace, "probe")
-    eventually(lambda: crd_kube.request("DELETE", f"{path}?dryRun=All").status == 403)
-    return crd_kube
-
-
-def _items(kube: Kube, path: str) -> list[dict[str, Any]]:
-    return list(kube.request("GET", path).body["items"])
-
-
-def _edit_may_edit(kube: Kube) -> bool:
-    role = kube.request("GET", "/apis/rbac.authorization.k8s.io/v1/clusterroles/edit").body
-    return any(GROUP in rule["apiGroups"] and "create" in rule["verbs"] for rule in role["rules"])
-
-
-def eventually(holds: Callable[[], bool]) -> None:
-    """Wait until something that the control plane does by itself has happened."""
-    deadline = time.monotonic() + 60
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 def can(kube: Kube, user: str, verb: str, what: str, namespace: str) -> bool:
@@ -84,13 +46,13 @@ def test_the_plain_manifests_are_the_charts() -> None:
     assert committed == plain_manifests(), "run `make crds`"
 
 
-def test_a_pod_of_the_operator_is_let_into_its_restricted_namespace(installed: Kube) -> None:
+def test_a_pod_of_the_operator_is_let_into_its_restricted_namespace(installed_kube: Kube) -> None:
     # PodSecurity refuses Pods, not Deployments: only the Pod's being there tells.
-    wait_for_pod(installed)
+    wait_for_pod(installed_kube)
 
 
-def test_the_policies_fit_the_kinds_they_are_about(installed: Kube) -> None:
-    answer = installed.request("GET", "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies")
+def test_the_policies_fit_the_kinds_they_are_about(installed_kube: Kube) -> None:
+    answer = installed_kube.request("GET", "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies")
     assert len(answer.body["items"]) == 4
     for policy in answer.body["items"]:
         assert policy["status"]["typeChecking"] == {}, policy["metadata"]["name"]
@@ -113,8 +75,8 @@ def test_the_policies_fit_the_kinds_they_are_about(installed: Kube) -> None:
         ("create", "jobs.batch", NAMESPACE),
     ],
 )
-def test_the_operator_may_do_what_it_does(installed: Kube, verb: str, what: str, namespace: str) -> None:
-    assert can(installed, _OPERATOR, verb, what, namespace)
+def test_the_operator_may_do_what_it_does(installed_kube: Kube, verb: str, what: str, namespace: str) -> None:
+    assert can(installed_kube, _OPERATOR, verb, what, namespace)
 
 
 @pytest.mark.parametrize(
@@ -137,16 +99,20 @@ def test_the_operator_may_do_what_it_does(installed: Kube, verb: str, what: str,
         ("impersonate", "users", "default"),
     ],
 )
-def test_the_operator_may_do_nothing_else(installed: Kube, verb: str, what: str, namespace: str) -> None:
-    assert not can(installed, _OPERATOR, verb, what, namespace)
+def test_the_operator_may_do_nothing_else(installed_kube: Kube, verb: str, what: str, namespace: str) -> None:
+    assert not can(installed_kube, _OPERATOR, verb, what, namespace)
 
 
-def test_editors_of_a_namespace_edit_databases_but_no_servers(installed: Kube, namespace: str) -> None:
+def test_editors_of_a_namespace_edit_databases_but_no_servers(installed_kube: Kube, namespace: str) -> None:
     rights: dict[str, dict[str, list[bool]]] = {}
     for role in ("view", "edit", "admin"):
-        installed.kubectl("-n", namespace, "create", "rolebinding", role, f"--clusterrole={role}", f"--user={role}")
+        installed_kube.kubectl(
+            "-n", namespace, "create", "rolebinding", role, f"--clusterrole={role}", f"--user={role}"
+        )
         rights[role] = {
-            kind.kind: [can(installed, role, verb, f"{kind.plural}.{GROUP}", namespace) for verb in ("get", "create")]
+            kind.kind: [
+                can(installed_kube, role, verb, f"{kind.plural}.{GROUP}", namespace) for verb in ("get", "create")
+            ]
             for kind in KINDS.values()
         }
     for kind in KINDS.values():
@@ -155,31 +121,33 @@ def test_editors_of_a_namespace_edit_databases_but_no_servers(installed: Kube, n
         )
 
 
-def test_a_protected_database_is_deleted_only_after_a_confirmation(installed: Kube, namespace: str) -> None:
+def test_a_protected_database_is_deleted_only_after_a_confirmation(installed_kube: Kube, namespace: str) -> None:
     spec = {"clusterRef": {"name": "main"}, "deletionProtection": True}
-    installed.apply(yaml.safe_dump(resource("Database", "my-app", spec)), "-n", namespace)
-    refused = installed.kubectl("delete", "database", "my-app", "-n", namespace, check=False)
+    installed_kube.apply(yaml.safe_dump(resource("Database", "my-app", spec)), "-n", namespace)
+    refused = installed_kube.kubectl("delete", "database", "my-app", "-n", namespace, check=False)
     assert f"Database {namespace}/my-app is protected (spec.deletionProtection)" in refused.stderr
     assert "annotate it with dbtether.io/confirm-delete=my_app to delete it" in refused.stderr
-    installed.kubectl("annotate", "database", "my-app", "-n", namespace, "dbtether.io/confirm-delete=my_app")
-    installed.kubectl("delete", "database", "my-app", "-n", namespace)
-    installed.apply(yaml.safe_dump(resource("Database", "other", {"clusterRef": {"name": "main"}})), "-n", namespace)
-    installed.kubectl("delete", "database", "other", "-n", namespace)
+    installed_kube.kubectl("annotate", "database", "my-app", "-n", namespace, "dbtether.io/confirm-delete=my_app")
+    installed_kube.kubectl("delete", "database", "my-app", "-n", namespace)
+    installed_kube.apply(
+        yaml.safe_dump(resource("Database", "other", {"clusterRef": {"name": "main"}})), "-n", namespace
+    )
+    installed_kube.kubectl("delete", "database", "other", "-n", namespace)
 
 
 @pytest.mark.parametrize(("title", "kind", "old", "new"), ALLOWED, ids=[row[0] for row in ALLOWED])
 def test_what_keeps_the_identity_passes_the_policies(
-    installed: Kube, namespace: str, title: str, kind: str, old: dict[str, Any], new: dict[str, Any]
+    installed_kube: Kube, namespace: str, title: str, kind: str, old: dict[str, Any], new: dict[str, Any]
 ) -> None:
-    answer = changed(installed, namespace, kind, old, new)
+    answer = changed(installed_kube, namespace, kind, old, new)
     assert answer.status == 200, answer.body
 
 
 @pytest.mark.parametrize(("kind", "old", "new", "sentence"), REFUSED, ids=[row[3][:50] for row in REFUSED])
 def test_every_change_of_identity_is_refused(
-    installed: Kube, namespace: str, kind: str, old: dict[str, Any], new: dict[str, Any], sentence: str
+    installed_kube: Kube, namespace: str, kind: str, old: dict[str, Any], new: dict[str, Any], sentence: str
 ) -> None:
-    answer = changed(installed, namespace, kind, old, new)
+    answer = changed(installed_kube, namespace, kind, old, new)
     assert answer.status == 422, answer.body
     assert "create another" in answer.body["message"]
 
@@ -204,16 +172,16 @@ def test_every_change_of_identity_is_refused(
     ids=["DatabaseUser", "Restore"],
 )
 def test_a_reference_does_not_get_another_namespace(
-    installed: Kube, namespace: str, kind: str, old: dict[str, Any], new: dict[str, Any]
+    installed_kube: Kube, namespace: str, kind: str, old: dict[str, Any], new: dict[str, Any]
 ) -> None:
-    answer = changed(installed, namespace, kind, old, new)
+    answer = changed(installed_kube, namespace, kind, old, new)
     assert answer.status == 422, answer.body
     assert "create another" in answer.body["message"]
 
 
-def test_a_user_does_not_name_one_database_twice(installed: Kube, namespace: str) -> None:
+def test_a_user_does_not_name_one_database_twice(installed_kube: Kube, namespace: str) -> None:
     spec = {"databases": [{"name": "a"}, {"name": "a", "namespace": namespace}]}
-    answer = installed.request("POST", path_of("DatabaseUser", namespace), resource("DatabaseUser", "u", spec))
+    answer = installed_kube.request("POST", path_of("DatabaseUser", namespace), resource("DatabaseUser", "u", spec))
     assert (answer.status, "lists a Database twice" in answer.body["message"]) == (422, True)
 
 
@@ -252,10 +220,10 @@ def objects(text: str) -> list[dict[str, Any]]:
     ],
     ids=["defaults", "two replicas", "webhook", "cert-manager", "some namespaces", "without", "extras"],
 )
-def test_the_api_server_takes_what_the_chart_gives(installed: Kube, options: list[str]) -> None:
-    found = objects(template(installed, *options).stdout)
+def test_the_api_server_takes_what_the_chart_gives(installed_kube: Kube, options: list[str]) -> None:
+    found = objects(template(installed_kube, *options).stdout)
     known = [each for each in found if each["apiVersion"] not in _FOREIGN]
-    said = installed.kubectl("apply", "--dry-run=server", "-f", "-", stdin=yaml.safe_dump_all(known))
+    said = installed_kube.kubectl("apply", "--dry-run=server", "-f", "-", stdin=yaml.safe_dump_all(known))
     assert len(said.stdout.splitlines()) == len(known)
     assert said.stderr == ""
 
