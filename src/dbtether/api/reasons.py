@@ -11,7 +11,10 @@ class Reason(StrEnum):
     READY = "Ready"
     CONNECTED = "Connected"
     PAUSED = "Paused"
+    READ_ONLY_MODE = "ReadOnlyMode"
     WAITING = "Waiting"
+    CREATING = "Creating"
+    CHANGED = "Changed"
     RETRYING = "Retrying"
     INTERNAL_ERROR = "InternalError"
 
@@ -37,7 +40,13 @@ class Reason(StrEnum):
     CONNECTION_FAILED = "ConnectionFailed"
     AUTHENTICATION_FAILED = "AuthenticationFailed"
     TLS_FAILED = "TlsFailed"
+    CONNECTION_REFUSED = "ConnectionRefused"
     TOO_MANY_CONNECTIONS = "TooManyConnections"
+    SERVER_OUT_OF_RESOURCES = "ServerOutOfResources"
+    LOCK_NOT_AVAILABLE = "LockNotAvailable"
+    OBJECT_IN_USE = "ObjectInUse"
+    STATEMENT_TIMEOUT = "StatementTimeout"
+    STATEMENT_REFUSED = "StatementRefused"
     SERVER_READ_ONLY = "ServerReadOnly"
     SERVER_CHANGED = "ServerChanged"
     SERVER_TOO_OLD = "ServerTooOld"
@@ -48,6 +57,10 @@ class Reason(StrEnum):
     DATABASE_CONFLICT = "DatabaseConflict"
     ROLE_CONFLICT = "RoleConflict"
     OTHER_INSTALLATION = "OtherInstallation"
+    ROLE_NOT_FOUND = "RoleNotFound"
+    DATABASE_INVALID = "DatabaseInvalid"
+    DATABASE_CLOSED = "DatabaseClosed"
+    DATABASE_IN_USE = "DatabaseInUse"
 
     EXTENSION_NOT_AVAILABLE = "ExtensionNotAvailable"
     EXTENSION_NOT_ALLOWED = "ExtensionNotAllowed"
@@ -58,6 +71,7 @@ class Reason(StrEnum):
     DRIFT_DETECTED = "DriftDetected"
 
     DELETION_PROTECTED = "DeletionProtected"
+    FORCE_DELETED = "ForceDeleted"
     ROLE_HAS_DEPENDENTS = "RoleHasDependents"
     IN_USE = "InUse"
 
@@ -84,9 +98,18 @@ EXPLANATIONS: Mapping[Reason, Explanation] = {
         "The annotation dbtether.io/paused is set, so nothing is changed.",
         "Remove the annotation to go on.",
     ),
+    Reason.READ_ONLY_MODE: _explain(
+        "The operator is in read-only mode and would have changed something.",
+        "Look at what the message names; end the mode to have it done.",
+    ),
     Reason.WAITING: _explain(
         "Something that this resource needs is not there yet.",
         "Look at the resource that the message names; this one goes on by itself.",
+    ),
+    Reason.CREATING: _explain("It is being made right now.", "Wait; it goes on by itself."),
+    Reason.CHANGED: _explain(
+        "Something on the server differed from the spec and was brought in line.",
+        "Nothing to do; if nobody changed the spec, ask who changed the server.",
     ),
     Reason.RETRYING: _explain(
         "The last attempt failed for a cause that passes by itself.",
@@ -163,8 +186,28 @@ EXPLANATIONS: Mapping[Reason, Explanation] = {
         "No protected connection could be made as spec.tls wants it.",
         "Check tls.mode, the CA and the name in the server's certificate.",
     ),
+    Reason.CONNECTION_REFUSED: _explain(
+        "The server answers, but does not let the admin in.",
+        "Look up the SQLSTATE in the message and correct its cause.",
+    ),
     Reason.TOO_MANY_CONNECTIONS: _explain(
         "The server has no connection left.", "Close sessions or raise max_connections; it is tried again by itself."
+    ),
+    Reason.SERVER_OUT_OF_RESOURCES: _explain(
+        "The server has no disk or memory left.", "Give it some; it is tried again by itself."
+    ),
+    Reason.LOCK_NOT_AVAILABLE: _explain(
+        "Somebody holds a lock on what is to be changed, and nobody shall queue behind us.",
+        "Wait; if it stays, look for long transactions in pg_stat_activity.",
+    ),
+    Reason.OBJECT_IN_USE: _explain(
+        "A session uses what is to be changed or dropped.", "Wait; if it stays, close the sessions that use it."
+    ),
+    Reason.STATEMENT_TIMEOUT: _explain(
+        "A statement took too long and was ended.", "Wait; if it stays, look at the server's load and locks."
+    ),
+    Reason.STATEMENT_REFUSED: _explain(
+        "The server refused a statement.", "Read its own words in the message; correct the spec or the server."
     ),
     Reason.SERVER_READ_ONLY: _explain(
         "The server takes no writes: a replica, or a failover under way.",
@@ -200,6 +243,19 @@ EXPLANATIONS: Mapping[Reason, Explanation] = {
         "The object on the server is marked by another installation of dbtether.",
         "Release it there first, or run this one with that installation's id.",
     ),
+    Reason.ROLE_NOT_FOUND: _explain(
+        "A role that the spec names does not exist.", "Create it, or correct the field that the message names."
+    ),
+    Reason.DATABASE_INVALID: _explain(
+        "A DROP of the database was interrupted: it cannot be used any more.",
+        "Run the statement of the message; the database is then made anew, empty.",
+    ),
+    Reason.DATABASE_CLOSED: _explain(
+        "Somebody closed the database to connections.", "Run the statement of the message when it shall be open again."
+    ),
+    Reason.DATABASE_IN_USE: _explain(
+        "A superuser is connected to the database, and the admin cannot end that.", "Close that session."
+    ),
     Reason.EXTENSION_NOT_AVAILABLE: _explain(
         "The server has no such extension.", "Install its package on the server, or remove it from spec.extensions."
     ),
@@ -228,6 +284,10 @@ EXPLANATIONS: Mapping[Reason, Explanation] = {
     Reason.DELETION_PROTECTED: _explain(
         "deletionProtection keeps the database.",
         "Turn it off, or set the annotation dbtether.io/confirm-delete to the database's name.",
+    ),
+    Reason.FORCE_DELETED: _explain(
+        "The resource was deleted by force, without the server.",
+        "Remove what the message names by hand, should the server come back.",
     ),
     Reason.ROLE_HAS_DEPENDENTS: _explain(
         "The role owns objects or has grants that could not be handed over.",
