@@ -37,7 +37,7 @@ async def may(world: World, database: str = "app", name: str = "reader") -> list
     return [
         word
         for word, query in queries.items()
-        if world.works(world.login(name), password, world.named(database), query)  # type: ignore[arg-type]
+        if world.works(world.login(name), password, world.named(database), query)
     ]
 
 

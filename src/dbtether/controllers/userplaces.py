@@ -60,9 +60,9 @@ async def _database(world: World, user: Resource, target: Target) -> tuple[Resou
 def _refuse_unready(database: Resource) -> None:
     if database.deleted is not None:
         raise Waiting("DatabaseNotReady", f"{database.key} is being deleted")
-    status = database.status
-    if status.get("phase") != DatabasePhase.READY or status.get("observedGeneration") != database.generation:
-        why = status.get("message")
+    # A newer spec that is not applied yet changes nothing for a user: name and groups stay.
+    if database.status.get("phase") != DatabasePhase.READY:
+        why = database.status.get("message")
         raise Waiting("DatabaseNotReady", f"{database.key} is not ready" + (f": {why}" if why else ""))
 
 
