@@ -57,7 +57,7 @@ class ApiServer:
     bookmark_seconds: float = 60.0
     url: str = ""
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
-    _open: set[web.StreamResponse] = field(default_factory=set)
+    _open: set[asyncio.Transport] = field(default_factory=set)
 
     @property
     def connection(self) -> Connection:
@@ -97,10 +97,8 @@ class ApiServer:
 
     def cut_watches(self) -> None:
         """Break every watch that is open, in the middle of whatever it says."""
-        for response in self._open:
-            transport = response._req.transport if response._req else None
-            if transport is not None:
-                transport.abort()
+        for transport in tuple(self._open):
+            transport.abort()
 
     def _store(self, type_: str, plural: str, new: Object) -> Object:
         self.objects.setdefault(plural, {})[_key(new)] = new
@@ -184,26 +182,28 @@ class ApiServer:
         version = int(request.query["resourceVersion"])
         response = web.StreamResponse()
         await response.prepare(request)
-        self._open.add(response)
+        transport = request.transport
+        assert transport
+        self._open.add(transport)
         try:
             if version < self.compacted:
                 await response.write(_line("ERROR", _status(410, "Expired")))
                 return response
             while True:
-                for at, type_, plural, changed in [one for one in self.history if one[0] > version]:
-                    version = at
-                    if plural == place.plural and matches(changed):
+                since, version = version, self.version
+                for at, type_, plural, changed in tuple(self.history):
+                    if at > since and plural == place.plural and matches(changed):
                         await response.write(_line(type_, changed))
-                changed_event = self._changed
                 if version < self.version:
                     continue
+                changed_event = self._changed
                 try:
                     async with asyncio.timeout(self.bookmark_seconds):
                         await changed_event.wait()
                 except TimeoutError:
                     await response.write(_line("BOOKMARK", {"metadata": {"resourceVersion": str(self.version)}}))
         finally:
-            self._open.discard(response)
+            self._open.discard(transport)
 
     def _create(self, place: _Place, body: Object) -> web.Response:
         name = body["metadata"]["name"]
