@@ -56,6 +56,11 @@ def value_rules(rule: Rule) -> list[Validation]:
     return [entry for check in _checks(rule.check) for entry in _of_check(check)]
 
 
+def has_no_entry_twice(rule: Rule) -> bool:
+    """Whether a rule about a list wants each entry once."""
+    return rule.check.__name__ in ("unique", "_star_alone")
+
+
 def known_keys(names: Iterable[str]) -> list[Validation]:
     """A map whose keys are of a closed list."""
     sentence = "this setting is not allowed here; the documentation lists them all"
@@ -109,7 +114,7 @@ _IS_HOST = (
     f"{matches('://|[=@]|:[0-9]+$')} || isIP(self) || "
     f"({matches(rf'^{_HOST_LABEL}([.]{_HOST_LABEL})*[.]?$')} && !{matches('^[0-9.]+$')})"
 )
-_FIVE_FIELDS = r"^\S+(\s+\S+){4}$"
+_FIVE_FIELDS = r"^\s*[0-9A-Za-z*,/-]+(\s+[0-9A-Za-z*,/-]+){4}\s*$"
 _IS_SCHEDULE = f"self.startsWith('@') ? self in {strings(NAMED_SCHEDULES)} : {matches(_FIVE_FIELDS)}"
 _IS_EACH_ONCE = (
     "self.all(one, self.exists_one(other, other.name == one.name && "
@@ -152,7 +157,7 @@ _OF_CHECKS: Mapping[str, tuple[tuple[str, str], ...]] = {
         ),
     ),
     "url_problem": (
-        (matches("^https?://[^/@ ]"), "is not a URL that starts with https:// or http://"),
+        (matches(r"^https?://[^/@\s]\S*$"), "is not a URL that starts with https:// or http://"),
         (f"!{matches('^https?://[^/]*@')}", "holds credentials; put them into the Secret of credentialsSecretRef"),
     ),
     "schedule_problem": (

@@ -13,11 +13,10 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from dbtether.api.fields import Rule
-from dbtether.api.fields import unique as is_unique
 from dbtether.api.model import KindStatus, SpecModel
 from dbtether.api.settings import Setting
 from dbtether.crds.cel import TOLD_AROUND, Validation, quoted, validation
-from dbtether.crds.rules import known_keys, shape_rules, value_rules
+from dbtether.crds.rules import has_no_entry_twice, known_keys, shape_rules, value_rules
 
 VALIDATIONS = "x-kubernetes-validations"
 _LIST_TYPE = "x-kubernetes-list-type"
@@ -52,7 +51,7 @@ class _WithRules(GenerateJsonSchema):
         found = super().function_after_schema(schema)
         rule = getattr(schema["function"]["function"], "__self__", None)
         if isinstance(rule, Rule):
-            if rule.check is is_unique:
+            if has_no_entry_twice(rule):
                 found[_LIST_TYPE] = "set"
             if rules := value_rules(rule):
                 found[VALIDATIONS] = [*found.get(VALIDATIONS, ()), *rules]
