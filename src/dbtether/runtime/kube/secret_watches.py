@@ -81,7 +81,7 @@ class SecretWatches:
                 self._watched.add(namespace)
                 informer = self._of_others(namespace)
                 self.others.append(informer)
-                self._supervisor.start(informer.run(), name=f"watch of Secrets of {namespace}")
+                self._supervisor.start(informer.run, name=f"watch of Secrets of {namespace}")
 
     def _namespaces_to_watch(self) -> set[str]:
         found = {key: self.view.get(key) for key in self._read}

@@ -112,9 +112,9 @@ class KubernetesStore:
     async def start(self) -> None:
         """Start the watches and wait for their first lists. Raises StateError when they do not come."""
         for informer in self._informers:
-            self._supervisor.start(informer.run(), name=f"watch of {informer.collection}")
-        self._supervisor.start(self._secret_watches.run(), name="watches of Secrets that are read")
-        self._supervisor.start(self._events.run(), name="writer of Events")
+            self._supervisor.start(informer.run, name=f"watch of {informer.collection}")
+        self._supervisor.start(self._secret_watches.run, name="watches of Secrets that are read")
+        self._supervisor.start(self._events.run, name="writer of Events")
         try:
             async with asyncio.timeout(self._settings.sync_seconds):
                 for informer in self._informers:

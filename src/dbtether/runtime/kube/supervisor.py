@@ -1,9 +1,11 @@
 """Tasks that must not end: when one does, everything that depends on them ends with an error."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from types import TracebackType
 from typing import Any, Self
+
+Work = Callable[[], Coroutine[Any, Any, Any]]
 
 
 class TaskEnded(Exception):
@@ -24,9 +26,9 @@ class Supervisor:
         await self._group.__aenter__()
         return self
 
-    def start(self, coroutine: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[None]:
-        """Run the coroutine; stop it with `stop`, not by cancelling the task."""
-        task = self._group.create_task(_must_not_end(coroutine, name), name=name)
+    def start(self, work: Work, name: str) -> asyncio.Task[None]:
+        """Run the work; stop it with `stop`, not by cancelling the task."""
+        task = self._group.create_task(_must_not_end(work, name), name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
@@ -54,9 +56,9 @@ class Supervisor:
             raise first from first.__cause__
 
 
-async def _must_not_end(coroutine: Coroutine[Any, Any, Any], name: str) -> None:
+async def _must_not_end(work: Work, name: str) -> None:
     try:
-        await coroutine
+        await work()
     except asyncio.CancelledError:
         task = asyncio.current_task()
         if task is not None and task.cancelling():
