@@ -1,7 +1,9 @@
 """The README's install commands on a real API server, and what the installed roles and policies let through."""
 
 import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -195,37 +197,44 @@ def objects(text: str) -> list[dict[str, Any]]:
     return [document for document in yaml.safe_load_all(text) if document]
 
 
-@pytest.mark.parametrize(
-    "options",
+VALUES = [
+    [],
+    ["--set", "replicas=2,podDisruptionBudget.enabled=true,networkPolicy.enabled=true"],
+    ["--set", "webhook.enabled=true,metrics.serviceMonitor.enabled=true"],
+    ["--set", "webhook.enabled=true,webhook.certManager.enabled=true"],
+    ["--set", "watchNamespaces={default,kube-public},credentialsNamespaces={kube-system},readOnly=true"],
+    ["--set", "crds.install=false,admissionPolicies.enabled=false,rbac.aggregate=false"],
     [
-        [],
-        ["--set", "replicas=2,podDisruptionBudget.enabled=true,networkPolicy.enabled=true"],
-        ["--set", "webhook.enabled=true,metrics.serviceMonitor.enabled=true"],
-        ["--set", "webhook.enabled=true,webhook.certManager.enabled=true"],
-        ["--set", "watchNamespaces={default,kube-public},credentialsNamespaces={kube-system},readOnly=true"],
-        ["--set", "crds.install=false,admissionPolicies.enabled=false,rbac.aggregate=false"],
-        [
-            *("--set-json", 'extraEnv=[{"name":"A","value":"b"},{"name":"C","value":"d"}]'),
-            *(
-                "--set-json",
-                'nodeSelector={"kubernetes.io/os":"linux"}',
-                "--set-json",
-                'extraArgs=["--log-level=debug"]',
-            ),
-            *("--set-json", 'tolerations=[{"key":"a","operator":"Exists"}]', "--set", "image.digest="),
-            *("--set-json", 'networkPolicy={"enabled":true,"egress":[{}],"metricsFrom":[{"podSelector":{}}]}'),
-            *("--set-json", 'extraVolumes=[{"name":"b","emptyDir":{}}]'),
-            *("--set-json", 'extraVolumeMounts=[{"name":"b","mountPath":"/backups"}]'),
-        ],
+        *("--set-json", 'extraEnv=[{"name":"A","value":"b"},{"name":"C","value":"d"}]'),
+        *("--set-json", 'nodeSelector={"kubernetes.io/os":"linux"}'),
+        *("--set-json", 'extraArgs=["--log-level=debug"]'),
+        *("--set-json", 'tolerations=[{"key":"a","operator":"Exists"}]'),
+        *("--set-json", 'networkPolicy={"enabled":true,"egress":[{}],"metricsFrom":[{"podSelector":{}}]}'),
+        *("--set-json", 'extraVolumes=[{"name":"b","emptyDir":{}}]'),
+        *("--set-json", 'extraVolumeMounts=[{"name":"b","mountPath":"/backups"}]'),
     ],
-    ids=["defaults", "two replicas", "webhook", "cert-manager", "some namespaces", "without", "extras"],
-)
+]
+VALUE_IDS = ["defaults", "two replicas", "webhook", "cert-manager", "some namespaces", "without", "extras"]
+
+
+@pytest.mark.parametrize("options", VALUES, ids=VALUE_IDS)
 def test_the_api_server_takes_what_the_chart_gives(installed_kube: Kube, options: list[str]) -> None:
     found = objects(template(installed_kube, *options).stdout)
     known = [each for each in found if each["apiVersion"] not in _FOREIGN]
     said = installed_kube.kubectl("apply", "--dry-run=server", "-f", "-", stdin=yaml.safe_dump_all(known))
     assert len(said.stdout.splitlines()) == len(known)
     assert said.stderr == ""
+
+
+@pytest.mark.parametrize("options", VALUES, ids=VALUE_IDS)
+def test_the_operator_knows_every_option_the_chart_gives_it(kube: Kube, options: list[str]) -> None:
+    found = objects(template(kube, *options).stdout)
+    (deployment,) = (each for each in found if each["kind"] == "Deployment")
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    program = Path(sys.executable).with_name("dbtether")
+    # Options are read before help is given: an unknown one ends the command.
+    ended = subprocess.run([program, *container["args"], "--help"], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")
 
 
 def test_helm_lint_finds_nothing(kube: Kube) -> None:
