@@ -20,14 +20,16 @@ def references_of_cluster(resource: Resource) -> Iterator[Key]:
 
 
 def references_of_database(resource: Resource) -> Iterator[Key]:
-    """Its DBCluster."""
+    """Its DBCluster, and the namespace whose labels that one may ask for."""
+    yield Key("Namespace", "", resource.key.namespace)
     part = resource.spec.get("clusterRef")
     if isinstance(part, dict) and isinstance(part.get("name"), str):
         yield Key("DBCluster", "", part["name"])
 
 
 def references_of_user(resource: Resource) -> Iterator[Key]:
-    """Its Databases, the Secrets it writes, and the one a password of one's own comes from."""
+    """Its Databases, the Secrets it writes, the one a password of one's own comes from, and its namespace."""
+    yield Key("Namespace", "", resource.key.namespace)
     databases = database_keys(resource)
     yield from databases
     namespace, name = resource.key.namespace, resource.key.name
