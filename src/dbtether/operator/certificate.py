@@ -4,12 +4,13 @@ import asyncio
 import base64
 import logging
 import tempfile
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -68,10 +69,21 @@ class _OwnCertificate:
         self._settings = settings
         self._folder = folder
 
-    @property
-    def _names(self) -> Sequence[str]:
+    async def _find_names(self) -> Sequence[str]:
+        """The names that the API server may call us by: our Service's, and those of URLs in the configuration."""
         service = f"{self._settings.service}.{self._namespace}.svc"
-        return (service, f"{service}.cluster.local")
+        urls = [urlsplit(text).hostname for text in _urls(await self._configuration())]
+        return tuple(dict.fromkeys((service, f"{service}.cluster.local", *(name for name in urls if name))))
+
+    async def _configuration(self) -> Mapping[str, Any]:
+        """The configuration, empty when there is none to be read."""
+        name = self._settings.configuration
+        try:
+            return await self._client.send(get(_CONFIGURATIONS, "", name), dict[str, Any])
+        except ApiError as error:
+            # Nothing hangs on the webhook (failurePolicy Ignore); the controllers check everything again.
+            logger.warning("ValidatingWebhookConfiguration %s cannot be read: %s", name, error)
+            return {}
 
     async def keep_fresh(self) -> None:
         """Look from time to time whether the certificate must be renewed; runs until cancelled."""
@@ -84,29 +96,27 @@ class _OwnCertificate:
 
     async def refresh(self) -> None:
         """Make or renew the Secret, write its files, and tell the API server our CA. Raises StateError."""
-        secret = await self._current()
+        secret = await self._current(await self._find_names())
         self._write("tls.crt", secret.data["tls.crt"])
         self._write("tls.key", secret.data["tls.key"])
         await self._publish(secret.data["ca.crt"])
 
-    async def _current(self) -> Secret:
+    async def _current(self, names: Sequence[str]) -> Secret:
+        failure: StateError | None = None
         for _ in range(3):
             found = await self._secrets.read(self._namespace, SECRET_NAME)
             complete = found is not None and {"tls.crt", "tls.key", "ca.crt"} <= set(found.data)
-            if found is not None and complete and not self._must_be_renewed(found):
+            if found is not None and complete and not _is_due(found, names):
                 return found
             try:
-                return await self._renewed(found)
-            except StateError:
-                # Another replica was faster: its certificate is as good.
-                continue
-        raise StateError(f"Secret {self._namespace}/{SECRET_NAME} changes all the time")
+                return await self._renewed(found, names)
+            except StateError as error:
+                # Mostly another replica was faster: its certificate is as good.
+                failure = error
+        raise StateError(f"the webhook's certificate could not be stored: {failure}")
 
-    def _must_be_renewed(self, secret: Secret) -> bool:
-        return must_be_renewed(secret.data["tls.crt"], self._names, datetime.now(UTC))
-
-    async def _renewed(self, found: Secret | None) -> Secret:
-        made = make_serving_certificate(self._names, datetime.now(UTC))
+    async def _renewed(self, found: Secret | None, names: Sequence[str]) -> Secret:
+        made = make_serving_certificate(names, datetime.now(UTC))
         data = {"ca.crt": made.ca, "tls.crt": made.certificate, "tls.key": made.key}
         if found is not None:
             return await self._secrets.replace(replace(found, data=data))
@@ -137,7 +147,18 @@ class _OwnCertificate:
             body = {"metadata": {"resourceVersion": version}, "webhooks": webhooks}
             await self._client.send_raw(merge_patch(_CONFIGURATIONS, "", name, body))
         except ApiError as error:
-            # Nothing hangs on the webhook (failurePolicy Ignore); the controllers check everything again.
             logger.warning("the CA could not be put into ValidatingWebhookConfiguration %s: %s", name, error)
         except (KeyError, TypeError, msgspec.MsgspecError):
             logger.warning("ValidatingWebhookConfiguration %s has a shape that is not known", name)
+
+
+def _is_due(secret: Secret, names: Sequence[str]) -> bool:
+    return must_be_renewed(secret.data["tls.crt"], names, datetime.now(UTC))
+
+
+def _urls(configuration: Mapping[str, Any]) -> list[str]:
+    try:
+        found = [hook["clientConfig"].get("url") for hook in configuration.get("webhooks") or []]
+    except (KeyError, TypeError, AttributeError):
+        return []
+    return [url for url in found if isinstance(url, str)]

@@ -7,8 +7,9 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from dbtether.controllers.admission import admit
 from dbtether.controllers.engine import Engine, opened_engine
-from dbtether.controllers.executor import Applying, ReadOnly
+from dbtether.controllers.executor import ReadOnly
 from dbtether.operator.certificate import webhook_certificate
+from dbtether.operator.limits import ApplyingWhileLeading, SecretsReadOnly
 from dbtether.operator.settings import OperatorSettings
 from dbtether.runtime.kube import (
     Client,
@@ -70,7 +71,7 @@ class Operator:
         )
         async with (
             open_store(client, store_settings, may_write=may_write) as store,
-            self._opened_engine(store) as engine,
+            self._opened_engine(store, may_write) as engine,
         ):
             self._store, self._engine = store, engine
             self._metrics.set_leader(True)
@@ -82,15 +83,17 @@ class Operator:
                 self._store = self._engine = None
 
     @asynccontextmanager
-    async def _opened_engine(self, store: KubernetesStore) -> AsyncIterator[Engine]:
+    async def _opened_engine(
+        self, store: KubernetesStore, may_write: Callable[[], bool]
+    ) -> AsyncIterator[Engine]:
         settings = self._settings
 
         async def namespace_labels(namespace: str) -> Mapping[str, str]:
             return await store.namespace_labels(namespace) or {}
 
         async with opened_engine(
-            store,
-            executor=ReadOnly() if settings.read_only else Applying(),
+            SecretsReadOnly(store) if settings.read_only else store,
+            executor=ReadOnly() if settings.read_only else ApplyingWhileLeading(may_write),
             settings=settings.loop,
             on_outcome=self._metrics.count_reconcile,
             environment=self._environment,
