@@ -236,7 +236,7 @@ def test_each_request_is_counted_with_its_outcome() -> None:
         async with Client(server.connection, FAST, on_request=samples.append) as client:
             with pytest.raises(Unreachable):
                 await client.send(CREATE, Object)
-        assert [(one.method, one.resource, one.code) for one in samples] == [
+        assert [(one.verb, one.resource, one.code) for one in samples] == [
             ("GET", "databases", 404),
             ("POST", "databases", 0),
         ]

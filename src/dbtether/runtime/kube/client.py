@@ -43,11 +43,13 @@ _LEAVES_TLS_OPEN = sys.version_info < (3, 12, 8) or (3, 13, 0) <= sys.version_in
 class Sample:
     """One request that was sent, for metrics."""
 
-    method: str
+    verb: str
+    """The method; WATCH for a watch."""
     resource: str
     code: int
     """0 when no answer came."""
     seconds: float
+    """Until the answer began: a watch's goes on for minutes."""
 
 
 RequestHook = Callable[[Sample], None]
@@ -185,18 +187,21 @@ class Client:
         self, request: Request, credentials: Credentials, limits: aiohttp.ClientTimeout
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """One HTTP exchange. Raises Unreachable for whatever breaks on the way."""
-        started = time.monotonic()
-        code = 0
+        started, answered = time.monotonic(), False
         try:
             async with self._session.request(
                 request.method, **self._arguments(request, credentials), timeout=limits
             ) as response:
-                code = response.status
+                answered = True
+                self._count(request, response.status, started)
                 yield response
         except (aiohttp.ClientError, ConnectionError, TimeoutError) as error:
+            if not answered:
+                self._count(request, 0, started)
             raise unreachable(request.what, _why(error)) from error
-        finally:
-            self._on_request(Sample(request.method, request.resource, code, time.monotonic() - started))
+
+    def _count(self, request: Request, code: int, started: float) -> None:
+        self._on_request(Sample(request.verb, request.resource, code, time.monotonic() - started))
 
     def _arguments(self, request: Request, credentials: Credentials) -> dict[str, Any]:
         headers = {"Accept": request.accept}

@@ -68,9 +68,14 @@ class Request:
     accept: str = _JSON
 
     @property
+    def verb(self) -> str:
+        """The method, or WATCH."""
+        return "WATCH" if ("watch", "1") in self.query else self.method.value
+
+    @property
     def what(self) -> str:
         """The request in the words of an error message."""
-        return f"{self.method} {self.path}"
+        return f"{self.verb} {self.path}"
 
 
 @dataclass(frozen=True, slots=True)
