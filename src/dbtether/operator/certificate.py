@@ -40,15 +40,15 @@ async def webhook_certificate(
     if settings.certificate_folder is not None:
         folder = settings.certificate_folder
         certificate = _loaded(folder)
-        supervisor.start(certificate.watch(), name="watch of the webhook's certificate")
+        supervisor.start(certificate.watch, name="watch of the webhook's certificate")
         yield certificate
         return
     with tempfile.TemporaryDirectory(prefix="dbtether-webhook-") as made:
         own = _OwnCertificate(client, namespace, settings, Path(made))
         await own.refresh()
         certificate = _loaded(Path(made))
-        supervisor.start(certificate.watch(), name="watch of the webhook's certificate")
-        supervisor.start(own.keep_fresh(), name="renewal of the webhook's certificate")
+        supervisor.start(certificate.watch, name="watch of the webhook's certificate")
+        supervisor.start(own.keep_fresh, name="renewal of the webhook's certificate")
         yield certificate
 
 
