@@ -126,7 +126,7 @@ class Operator:
         return self._metrics.render()
 
     def _count_request(self, sample: Sample) -> None:
-        self._metrics.count_request(sample.method, sample.code)
+        self._metrics.count_request(sample.verb, sample.code)
 
     def _add_gauges(self) -> None:
         self._metrics.follow_queue(self._queue_statistics)
