@@ -1,6 +1,7 @@
-"""Measures a store over many objects: python -m tests.runtime.kube.measure [objects].
+"""Measures a store over many objects: python -m tests.runtime.kube.measure [objects] [real].
 
-The API server runs in a process of its own, so that what is printed is the store's alone.
+The API server, that of the tests or with `real` a real one, runs in a process of its own, so that what is
+printed is the store's alone.
 """
 
 import asyncio
@@ -12,10 +13,15 @@ from multiprocessing.connection import Connection as Pipe
 from typing import Any
 
 import psutil
+from tests.kube.fixtures import CRDS
+from tests.kube.programs import NEWEST
+from tests.kube.session import Kubes
 from tests.runtime.kube.api_server import ApiServer, running
 
 from dbtether.api.resource import Key
-from dbtether.runtime.kube import Client, Connection, StoreSettings, open_store
+from dbtether.runtime.kube import Client, Connection, Sample, StoreSettings, open_store, read_kubeconfig
+from dbtether.runtime.kube.requests import NAMESPACES, create, merge_patch
+from dbtether.runtime.kube.store import our_resources
 
 IDLE_SECONDS = 10
 
@@ -50,7 +56,7 @@ def user(number: int) -> dict[str, Any]:
 
 
 def serve(pipe: Pipe, objects: int) -> None:
-    """Serve that many users; then count the requests of each period that is asked for."""
+    """Serve that many users until the other end of the pipe says enough."""
 
     async def main() -> None:
         server = ApiServer()
@@ -60,34 +66,49 @@ def serve(pipe: Pipe, objects: int) -> None:
         server.history.clear()
         async with running(server):
             pipe.send(server.url)
-            while (await asyncio.to_thread(pipe.recv)) is not None:
-                pipe.send(len(server.requests))
+            await asyncio.to_thread(pipe.recv)
 
     asyncio.run(main())
 
 
-async def measure(url: str, pipe: Pipe, objects: int) -> None:
-    """Print time to first sync, memory, and what idling costs."""
-    process = psutil.Process()
+async def measure(connection: Connection, objects: int) -> None:
+    """Print time to first sync, memory, what idling costs and what writing does."""
+    process, samples = psutil.Process(), list[Sample]()
     before = process.memory_info().rss
-    async with Client(Connection(url)) as client:
+    async with Client(connection, on_request=samples.append) as client:
         started = time.perf_counter()
-        async with open_store(client, StoreSettings(namespace="operator")) as store:
+        async with open_store(client, StoreSettings(namespace="default")) as store:
             seconds = time.perf_counter() - started
             assert len(await store.list("DatabaseUser")) == objects
             rss = process.memory_info().rss
-            print(f"{objects} objects: first sync {seconds:.2f} s", end=", ")
+            print(f"{objects} objects: first sync {seconds:.2f} s ({len(samples)} requests)", end=", ")
             print(f"RSS {before / 2**20:.0f} -> {rss / 2**20:.0f} MiB", end=", ")
             print(f"highest {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB")
-            pipe.send(True)
-            requests, cpu = await asyncio.to_thread(pipe.recv), time.process_time()
+            await asyncio.sleep(1)
+            count, cpu = len(samples), time.process_time()
             await asyncio.sleep(IDLE_SECONDS)
             cpu = time.process_time() - cpu
-            pipe.send(True)
-            requests = await asyncio.to_thread(pipe.recv) - requests
-            print(f"idle for {IDLE_SECONDS} s: {cpu * 1000:.1f} ms CPU, {requests} requests")
+            print(f"idle for {IDLE_SECONDS} s: {cpu * 1000:.1f} ms CPU, {len(samples) - count} requests")
             await write_all(store, objects)
-    pipe.send(None)
+
+
+async def fill(connection: Connection, objects: int) -> None:
+    """Create that many users on a real API server, each with its status."""
+    api = our_resources()["DatabaseUser"]
+    gate = asyncio.Semaphore(32)
+    async with Client(connection) as client:
+        for number in range(50):
+            await client.send_raw(create(NAMESPACES, "", {"metadata": {"name": f"team-{number}"}}))
+
+        async def put(number: int) -> None:
+            async with gate:
+                body, namespace, name = user(number), f"team-{number % 50}", f"app-{number}"
+                body["metadata"]["name"] = name
+                await client.send_raw(create(api, namespace, body))
+                status = {"status": body["status"]}
+                await client.send_raw(merge_patch(api, namespace, name, status, subresource="status"))
+
+        await asyncio.gather(*(put(number) for number in range(objects)))
 
 
 async def write_all(store: Any, objects: int) -> None:
@@ -106,14 +127,43 @@ async def write_all(store: Any, objects: int) -> None:
     print(f"{count} status writes: {seconds:.2f} s, {cpu / count * 1e6:.0f} us CPU each")
 
 
-def main() -> None:
-    """Measure the number of objects on the command line."""
-    objects = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
+def measure_real(objects: int) -> None:
+    """Measure over a real API server."""
+    with Kubes.opened() as kubes:
+        kube = kubes.shared(NEWEST)
+        kube.kubectl("apply", "-f", str(CRDS))
+        kube.kubectl("wait", "--for=condition=Established", "--timeout=60s", "-f", str(CRDS))
+        connection = read_kubeconfig([kube.kubeconfig])
+        # In another process: what it takes is not the store's.
+        filling = multiprocessing.get_context("spawn").Process(target=fill_now, args=(connection, objects))
+        filling.start()
+        filling.join()
+        asyncio.run(measure(connection, objects))
+
+
+def fill_now(connection: Connection, objects: int) -> None:
+    """Create the users."""
+    asyncio.run(fill(connection, objects))
+
+
+def measure_fake(objects: int) -> None:
+    """Measure over the tests' own API server."""
     ours, theirs = multiprocessing.Pipe()
     server = multiprocessing.get_context("spawn").Process(target=serve, args=(theirs, objects))
     server.start()
-    asyncio.run(measure(ours.recv(), ours, objects))
+    asyncio.run(measure(Connection(ours.recv()), objects))
+    ours.send(None)
     server.join()
+
+
+def main() -> None:
+    """Measure what the command line asks for."""
+    numbers = [int(word) for word in sys.argv[1:] if word.isdigit()]
+    objects = numbers[0] if numbers else 10_000
+    if "real" in sys.argv[1:]:
+        measure_real(objects)
+    else:
+        measure_fake(objects)
 
 
 if __name__ == "__main__":

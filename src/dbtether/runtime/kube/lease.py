@@ -92,7 +92,10 @@ class Lease:
         chance: Callable[[], float] = random.random,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """`identity` must be no other replica's, nor that of an earlier life of this one."""
+        """`identity` must be no other replica's, nor that of an earlier life of this one.
+
+        The client should be the lease's own: a renewal must not queue behind the calls of controllers.
+        """
         self._client = client
         self._namespace = namespace
         self._name = name
