@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from rich.text import Text
@@ -10,35 +9,33 @@ from rich.text import Text
 from dbtether.api.columns import age
 from dbtether.api.resource import Key, Resource
 from dbtether.cli import running
-from dbtether.cli.exits import Exit, Quit
+from dbtether.cli.exits import Exit
 from dbtether.cli.get import key_of, kind_of
 from dbtether.cli.output import PHASE_STYLES, document, emit, printable, say, table
+from dbtether.cli.places import Place, found, opened
 from dbtether.cli.progress import shown_phase
 from dbtether.runtime.events import Event
-from dbtether.runtime.local import LocalStore
 from dbtether.runtime.local.block_yaml import block_yaml
 
 
-def describe_command(word: str, name: str, namespace: str, state: str, output: str) -> Exit:
+def describe_command(word: str, name: str, namespace: str, place: Place, output: str) -> Exit:
     """Print the resource."""
-    resource, events = running.run(_read(state, key_of(kind_of(word), namespace, name)))
+    resource, events = running.run(_read(place, key_of(kind_of(word), namespace, name)))
     if output != "table":
         emit(document(resource) | {"events": [_event_document(event) for event in events]}, output)
         return Exit.OK
-    for line in _lines(resource, events, datetime.now(UTC)):
+    for line in _lines(resource, events, datetime.now(UTC), is_local=place.cluster is None):
         say(line)
     return Exit.OK
 
 
-async def _read(state: str, key: Key) -> tuple[Resource, tuple[Event, ...]]:
-    with LocalStore.open(Path(state), read_only=True) as store:
-        resource = await store.get(key)
-        if resource is None:
-            raise Quit(Exit.FAILED, f"{key} does not exist")
-        return resource, store.events(key)
+async def _read(place: Place, key: Key) -> tuple[Resource, tuple[Event, ...]]:
+    async with opened(place) as reader:
+        resource = await found(reader, key)
+        return resource, await reader.events(resource)
 
 
-def _lines(resource: Resource, events: tuple[Event, ...], now: datetime) -> Iterator[Text]:
+def _lines(resource: Resource, events: tuple[Event, ...], now: datetime, *, is_local: bool) -> Iterator[Text]:
     phase = shown_phase(resource)
     yield _field("Name", resource.key.name)
     if resource.key.namespace:
@@ -50,7 +47,7 @@ def _lines(resource: Resource, events: tuple[Event, ...], now: datetime) -> Iter
     for title, values in (("Labels", resource.labels), ("Annotations", resource.annotations)):
         if values:
             yield _field(title, ", ".join(f"{name}={value}" for name, value in sorted(values.items())))
-    yield from _credentials(resource)
+    yield from _credentials(resource, is_local=is_local)
     yield from _block("Spec", resource.spec)
     shown = {name: value for name, value in resource.status.items() if name not in ("phase", "message", "conditions")}
     yield from _block("Status", shown)
@@ -62,10 +59,13 @@ def _field(title: str, value: str, style: str = "") -> Text:
     return Text(f"{title}:".ljust(14), style="bold").append(printable(value), style=style or "not bold")
 
 
-def _credentials(resource: Resource) -> Iterator[Text]:
+def _credentials(resource: Resource, *, is_local: bool) -> Iterator[Text]:
     secret = resource.status.get("secretName")
     if resource.key.kind == "DatabaseUser" and secret:
         where = "" if resource.key.namespace == "default" else f" -n {resource.key.namespace}"
+        if not is_local:
+            yield _field("Secret", str(secret))
+            return
         yield _field("Secret", f"{secret}  (dbtether credentials {resource.key.name}{where})")
 
 

@@ -7,6 +7,26 @@ from typing import Annotated, Any
 import typer
 
 from dbtether import __version__
+from dbtether.cli.arguments import (
+    OPERATOR_NAMESPACE,
+    Context,
+    Files,
+    Installation,
+    KindWord,
+    Kube,
+    Kubeconfig,
+    Namespace,
+    OperatorNamespace,
+    OptionalFiles,
+    Output,
+    Prune,
+    State,
+    Verbose,
+    Wait,
+    Yes,
+    cluster_of,
+    place_of,
+)
 from dbtether.cli.exits import Exit, epilog
 
 app = typer.Typer(
@@ -19,52 +39,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
-
-Files = Annotated[
-    list[str],
-    typer.Option("--filename", "-f", metavar="FILE", help="A manifest, a folder of them, or - for standard input."),
-]
-OptionalFiles = Annotated[
-    list[str] | None,
-    typer.Option("--filename", "-f", metavar="FILE", help="A manifest, a folder of them, or - for standard input."),
-]
-State = Annotated[
-    str,
-    typer.Option("--state", metavar="DIR", envvar="DBTETHER_STATE", help="The state directory."),
-]
-Installation = Annotated[
-    str | None,
-    typer.Option(
-        "--installation",
-        metavar="NAME",
-        envvar="DBTETHER_INSTALLATION",
-        help="Who marks the objects on the servers; made up at the first apply, then kept in the state.",
-    ),
-]
-Namespace = Annotated[
-    str,
-    typer.Option("--namespace", "-n", metavar="NAME", help="The namespace of what names none."),
-]
-Output = Annotated[
-    str,
-    typer.Option("--output", "-o", metavar="FORMAT", help="table, json or yaml."),
-]
-Wait = Annotated[
-    str,
-    typer.Option("--wait", metavar="DURATION", help="How long to wait until everything is settled, such as 30s or 5m."),
-]
-Prune = Annotated[
-    bool,
-    typer.Option("--prune", help="Also delete what was applied before and stands in no given manifest any more."),
-]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
-Verbose = Annotated[
-    bool, typer.Option("--verbose", "-v", help="Print a line to stderr for each statement that was run.")
-]
-KindWord = Annotated[
-    str,
-    typer.Argument(metavar="KIND", help="dbclusters, databases, databaseusers (or dbc, db, dbu)."),
-]
 
 
 def _version(wanted: bool) -> None:
@@ -115,21 +89,25 @@ def apply(
 
 @app.command()
 def plan(
-    filename: Files,
+    filename: OptionalFiles = None,
     state: State = ".dbtether",
     installation: Installation = None,
     namespace: Namespace = "default",
     wait: Wait = "60s",
     prune: Prune = False,
     sql: Annotated[bool, typer.Option("--sql", help="Print a psql script, secrets masked.")] = False,
+    kube: Kube = False,
+    context: Context = None,
+    kubeconfig: Kubeconfig = None,
+    operator_namespace: OperatorNamespace = OPERATOR_NAMESPACE,
     output: Output = "table",
 ) -> None:
-    """Show every statement that apply would run; change nothing."""
+    """Show every statement that apply, or the operator, would run; change nothing."""
     from dbtether.cli.options import checked_output, checked_wait
     from dbtether.cli.plan import PlanOptions, plan_command
 
     options = PlanOptions(
-        files=tuple(filename),
+        files=tuple(filename or ()),
         state=state,
         installation=installation,
         namespace=namespace,
@@ -137,6 +115,7 @@ def plan(
         prune=prune,
         sql=sql,
         output=checked_output(output),
+        cluster=cluster_of(kube, context, kubeconfig, operator_namespace, installation),
     )
     raise typer.Exit(plan_command(options))
 
@@ -174,13 +153,17 @@ def get(
     namespace: Namespace = "default",
     all_namespaces: Annotated[bool, typer.Option("--all-namespaces", "-A", help="Of every namespace.")] = False,
     state: State = ".dbtether",
+    kube: Kube = False,
+    context: Context = None,
+    kubeconfig: Kubeconfig = None,
     output: Output = "table",
 ) -> None:
     """List resources of a kind, or show one."""
     from dbtether.cli.get import get_command
     from dbtether.cli.options import checked_output
 
-    raise typer.Exit(get_command(kind, name, namespace, all_namespaces, state, checked_output(output)))
+    place = place_of(state, kube, context, kubeconfig)
+    raise typer.Exit(get_command(kind, name, namespace, all_namespaces, place, checked_output(output)))
 
 
 @app.command()
@@ -189,13 +172,17 @@ def describe(
     name: Annotated[str, typer.Argument(metavar="NAME")],
     namespace: Namespace = "default",
     state: State = ".dbtether",
+    kube: Kube = False,
+    context: Context = None,
+    kubeconfig: Kubeconfig = None,
     output: Output = "table",
 ) -> None:
     """Show a resource in full: spec, status, conditions, Events."""
     from dbtether.cli.describe import describe_command
     from dbtether.cli.options import checked_output
 
-    raise typer.Exit(describe_command(kind, name, namespace, state, checked_output(output)))
+    place = place_of(state, kube, context, kubeconfig)
+    raise typer.Exit(describe_command(kind, name, namespace, place, checked_output(output)))
 
 
 @app.command()
@@ -216,12 +203,18 @@ def credentials(
 
 
 @app.command()
-def status(state: State = ".dbtether", output: Output = "table") -> None:
+def status(
+    state: State = ".dbtether",
+    kube: Kube = False,
+    context: Context = None,
+    kubeconfig: Kubeconfig = None,
+    output: Output = "table",
+) -> None:
     """Show everything that was applied, at a glance."""
     from dbtether.cli.options import checked_output
     from dbtether.cli.status import status_command
 
-    raise typer.Exit(status_command(state, checked_output(output)))
+    raise typer.Exit(status_command(place_of(state, kube, context, kubeconfig), checked_output(output)))
 
 
 @app.command("import")
@@ -248,6 +241,44 @@ def import_(
         output=checked_output(output),
     )
     raise typer.Exit(import_command(options))
+
+
+@app.command()
+def diagnose(
+    state: State = ".dbtether",
+    installation: Installation = None,
+    kube: Kube = False,
+    context: Context = None,
+    kubeconfig: Kubeconfig = None,
+    operator_namespace: OperatorNamespace = OPERATOR_NAMESPACE,
+    wait: Wait = "30s",
+    output: Annotated[
+        str | None, typer.Option("--output", "-o", metavar="DIR|FILE.tar.gz", help="Where the bundle is written.")
+    ] = None,
+) -> None:
+    """Write a bundle for a ticket; it holds no password."""
+    from dbtether.cli.diagnose import diagnose_command
+    from dbtether.cli.options import checked_wait
+    from dbtether.cli.places import Place
+
+    place = Place(state, cluster_of(kube, context, kubeconfig, operator_namespace, installation))
+    raise typer.Exit(diagnose_command(place, output, checked_wait(wait)))
+
+
+@app.command()
+def export(
+    state: State = ".dbtether",
+    kube: Kube = False,
+    context: Context = None,
+    kubeconfig: Kubeconfig = None,
+    operator_namespace: OperatorNamespace = OPERATOR_NAMESPACE,
+    apply_: Annotated[bool, typer.Option("--apply", help="Create it in the cluster instead of printing it.")] = False,
+) -> None:
+    """Hand a state directory to the operator of a cluster."""
+    from dbtether.cli.export import export_command
+
+    cluster = cluster_of(kube, context, kubeconfig, operator_namespace)
+    raise typer.Exit(export_command(state, cluster, apply=apply_))
 
 
 @app.command()

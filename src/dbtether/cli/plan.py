@@ -9,6 +9,7 @@ from pathlib import Path
 from dbtether.cli import running
 from dbtether.cli.exits import Exit, Quit
 from dbtether.cli.output import emit, error, note, say, tell
+from dbtether.cli.places import Cluster, require_kube_libraries
 from dbtether.cli.planning import Plan, make_plan, plan_document, plan_lines, plan_scripts, summary
 from dbtether.cli.settling import quiet_logs
 from dbtether.cli.wanted import Wanted, check_against, read_wanted, vanished
@@ -32,14 +33,17 @@ class PlanOptions:
     prune: bool
     sql: bool
     output: str
+    cluster: Cluster | None = None
 
 
 def plan_command(options: PlanOptions) -> Exit:
     """Print the plan and tell by the exit code whether there is one."""
-    wanted = read_wanted(options.files, options.namespace)
+    if not options.files and options.cluster is None:
+        raise Quit(Exit.INVALID, "name the manifests with -f, or a cluster with --kube")
+    wanted = read_wanted(options.files, options.namespace) if options.files else Wanted()
     for skipped in wanted.skipped:
         note(f"{skipped.kind} {skipped.name} is none of dbtether's kinds and was skipped ({skipped.place})")
-    plan = running.run(plan_wanted(options, wanted))
+    plan = running.run(_plan_on_cluster(options, wanted) if options.cluster else plan_wanted(options, wanted))
     _print(plan, options)
     if plan.settled.unsettled:
         error("the time of --wait is over, so the plan may be incomplete")
@@ -57,6 +61,18 @@ async def plan_wanted(options: PlanOptions, wanted: Wanted) -> Plan:
         refuse_to_prune_all(wanted, prune=options.prune)
         async with quiet_logs(verbose=False):
             return await make_plan(store, wanted, [resource.key for resource in gone], options.wait_seconds)
+
+
+async def _plan_on_cluster(options: PlanOptions, wanted: Wanted) -> Plan:
+    """The plan of the manifests laid over the cluster; of the cluster alone where there are none."""
+    assert options.cluster is not None, "this is the way with --kube"
+    if options.prune:
+        raise Quit(Exit.INVALID, "--prune is for a state directory: on a cluster, resources go with `kubectl delete`")
+    require_kube_libraries()
+    from dbtether.cli.kube.planning import plan_on_cluster
+
+    async with quiet_logs(verbose=False):
+        return await plan_on_cluster(options.cluster, wanted, options.wait_seconds)
 
 
 @contextmanager

@@ -9,12 +9,13 @@ from rich.text import Text
 
 from dbtether.api.resource import Key, Resource
 from dbtether.cli.output import printable
-from dbtether.cli.settling import Settled, complaint, is_paused, is_ready, reason_of, settle
+from dbtether.cli.settling import NamespaceLabels, Settled, complaint, is_paused, is_ready, reason_of, settle
 from dbtether.cli.wanted import Wanted, everything, write_wanted
+from dbtether.controllers.base import name_label
 from dbtether.controllers.executor import Planned, Recording
 from dbtether.postgres.statement import Statement, script
 from dbtether.runtime.overlay import OverlayStore
-from dbtether.runtime.records import RecordStore
+from dbtether.runtime.store import Store
 
 # Users go before their databases, and what is made comes in the order of the references.
 _DELETION_ORDER = {"DatabaseUser": 0, "Database": 1, "DBCluster": 2}
@@ -56,7 +57,14 @@ class Plan:
         return bool(self.planned) or any(change is not Change.UNCHANGED for change in self.changes.values())
 
 
-async def make_plan(base: RecordStore, wanted: Wanted, deletions: Iterable[Key], wait_seconds: float) -> Plan:
+async def make_plan(
+    base: Store,
+    wanted: Wanted,
+    deletions: Iterable[Key],
+    wait_seconds: float,
+    *,
+    namespace_labels: NamespaceLabels = name_label,
+) -> Plan:
     """The plan of applying `wanted` and deleting `deletions`; nothing is written anywhere."""
     overlay = OverlayStore(base)
     before = {resource.key: resource for resource in await everything(base)}
@@ -68,7 +76,7 @@ async def make_plan(base: RecordStore, wanted: Wanted, deletions: Iterable[Key],
         changes[key] = Change.DELETED
         await overlay.request_deletion(key)
     recording = Recording()
-    settled = await settle(overlay, wait_seconds, executor=recording)
+    settled = await settle(overlay, wait_seconds, executor=recording, namespace_labels=namespace_labels)
     blocked = [
         (resource.key, reason_of(resource), complaint(resource, settled))
         for resource in await everything(overlay)
@@ -91,7 +99,7 @@ def _change(before: Resource | None, after: Resource | None) -> Change:
     return Change.UNCHANGED if after is not None and after == before else Change.CHANGED
 
 
-async def _secret_change(base: RecordStore, key: Key, wanted: Wanted) -> Change:
+async def _secret_change(base: Store, key: Key, wanted: Wanted) -> Change:
     stored = await base.get_secret(key.namespace, key.name)
     if stored is None:
         return Change.NEW

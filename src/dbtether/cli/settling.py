@@ -1,7 +1,7 @@
 """Runs the engine over a store until everything is settled, and gathers what became of each resource."""
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,6 +10,7 @@ from dbtether.api.kinds import PAUSED
 from dbtether.api.reasons import EXPLANATIONS
 from dbtether.api.resource import Key, Resource
 from dbtether.cli.failures import DEBUG, is_debugging
+from dbtether.controllers.base import name_label
 from dbtether.controllers.engine import opened_engine
 from dbtether.controllers.executor import Executor
 from dbtether.errors import Retryable
@@ -18,6 +19,9 @@ from dbtether.runtime.store import Store
 
 # Below the shortest checkInterval of a DBCluster (5 s), which would otherwise never count as settled.
 _HORIZON_SECONDS = 2.0
+NamespaceLabels = Callable[[str], Awaitable[Mapping[str, str]]]
+"""The labels of a namespace."""
+
 _READY_PHASES = frozenset({"Ready", "Connected"})
 
 
@@ -76,7 +80,13 @@ def _where(fields: dict[str, Any]) -> str:
     return f"  [{fields['database'] or 'shared catalogs'}, {fields['duration_seconds'] * 1000:.0f} ms]"
 
 
-async def settle(store: Store, wait_seconds: float, *, executor: Executor | None = None) -> Settled:
+async def settle(
+    store: Store,
+    wait_seconds: float,
+    *,
+    executor: Executor | None = None,
+    namespace_labels: NamespaceLabels = name_label,
+) -> Settled:
     """Reconcile everything in the store until it is settled or the time is over."""
     settled = Settled()
 
@@ -91,7 +101,9 @@ async def settle(store: Store, wait_seconds: float, *, executor: Executor | None
         else:
             settled.bugs.pop(key, None)
 
-    async with opened_engine(store, executor=executor, on_outcome=on_outcome) as engine:
+    async with opened_engine(
+        store, executor=executor, on_outcome=on_outcome, namespace_labels=namespace_labels
+    ) as engine:
         settlement = await engine.loop.run_until_settled(wait_seconds, horizon_seconds=_HORIZON_SECONDS)
     settled.unsettled, settled.failing = settlement.unsettled, settlement.failing
     return settled

@@ -1,24 +1,22 @@
 """`dbtether status`: everything that was applied, and what is not as it should be."""
 
-from pathlib import Path
-
 from dbtether.api.resource import Resource
 from dbtether.cli import running
 from dbtether.cli.apply import say_tables
 from dbtether.cli.exits import Exit
 from dbtether.cli.output import emit, error, item_list, tell
+from dbtether.cli.places import Place, opened
 from dbtether.cli.settling import Settled, complaint, is_paused, is_ready
-from dbtether.cli.wanted import everything
-from dbtether.runtime.local import LocalStore
+from dbtether.cli.wanted import KINDS_AT_WORK
 
 
-def status_command(state: str, output: str) -> Exit:
+def status_command(place: Place, output: str) -> Exit:
     """Print all tables; the exit code tells whether all is Ready."""
-    installation, resources = running.run(_read(state))
+    title, resources = running.run(_read(place))
     if output != "table":
         emit(item_list(resources), output)
     else:
-        tell(f"Installation {installation}, state in {state}", style="dim")
+        tell(title, style="dim")
         if not resources:
             tell("Nothing is applied.")
         say_tables(resources)
@@ -28,6 +26,7 @@ def status_command(state: str, output: str) -> Exit:
     return Exit.FAILED if stuck else Exit.OK
 
 
-async def _read(state: str) -> tuple[str, tuple[Resource, ...]]:
-    with LocalStore.open(Path(state), read_only=True) as store:
-        return store.installation, await everything(store)
+async def _read(place: Place) -> tuple[str, tuple[Resource, ...]]:
+    async with opened(place) as reader:
+        lists = [await reader.list(kind) for kind in KINDS_AT_WORK]
+        return reader.title, tuple(resource for listed in lists for resource in listed)

@@ -15,6 +15,7 @@ from dbtether.cli.exits import Exit, Quit
 from dbtether.cli.sources import read_sources
 from dbtether.errors import InvalidSpec
 from dbtether.runtime.records import FROM_MANIFEST_LABEL, RecordStore
+from dbtether.runtime.store import Store
 
 KINDS_AT_WORK = ("DBCluster", "Database", "DatabaseUser")
 """The kinds that this version has a controller for."""
@@ -76,7 +77,7 @@ def _not_yet(document: Document) -> str:
     )
 
 
-async def check_against(store: RecordStore, wanted: Wanted) -> None:
+async def check_against(store: Store, wanted: Wanted) -> None:
     """Compare with what was applied before. Raises Quit with every change that cannot be made."""
     problems: list[str] = []
     for document in wanted.resources:
@@ -127,7 +128,7 @@ async def write_wanted(store: RecordStore, wanted: Wanted) -> None:
         await store.apply_resource(document.key, document.spec, document.labels, document.annotations)
 
 
-async def vanished(store: RecordStore, wanted: Wanted) -> tuple[Resource, ...]:
+async def vanished(store: Store, wanted: Wanted) -> tuple[Resource, ...]:
     """Resources that were applied once and stand in no manifest any more, sorted by key."""
     keys = wanted.keys
     return tuple(
@@ -135,7 +136,7 @@ async def vanished(store: RecordStore, wanted: Wanted) -> tuple[Resource, ...]:
     )
 
 
-async def everything(store: RecordStore) -> tuple[Resource, ...]:
+async def everything(store: Store) -> tuple[Resource, ...]:
     """All resources of the kinds at work, by kind and key."""
     return tuple([resource for kind in KINDS_AT_WORK for resource in await store.list(kind)])
 
