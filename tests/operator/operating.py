@@ -44,6 +44,7 @@ class Operator:
     def __init__(
         self, kube: Kube, folder: Path, *options: str, name: str = "operator", env: dict[str, str] | None = None
     ) -> None:
+        self.name = name
         self.log = folder / f"{name}.log"
         self.metrics_port, self.health_port = free_port(), free_port()
         self._kubeconfig = kube.service_account_kubeconfig(OWN, "dbtether")
@@ -67,7 +68,9 @@ class Operator:
         return self._child
 
     def start(self) -> None:
-        """Start the process; what it logs is appended."""
+        """Start the process, after the end of an earlier one; what it logs is appended."""
+        if self._child is not None:
+            self._child.stop(signal.SIGKILL)
         self.started_from = self.log.stat().st_size if self.log.exists() else 0
         self._child = Child(self._arguments, self.log, mark=str(self._kubeconfig), env=self._environment)
 
@@ -256,7 +259,7 @@ class Ground:
         """What a user's Secret holds, decoded; empty while there is none."""
         raw = self.kube.kubectl(
             *("get", "secret", f"{user}-credentials", "-n", self.team, "--ignore-not-found"),
-            *("-o", "go-template={{range $k, $v := .data}}{{$k}}={{$v | base64decode}}{{\"\\n\"}}{{end}}"),
+            *("-o", 'go-template={{range $k, $v := .data}}{{$k}}={{$v | base64decode}}{{"\\n"}}{{end}}'),
         ).stdout
         return dict(line.split("=", 1) for line in raw.splitlines() if "=" in line)
 

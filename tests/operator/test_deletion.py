@@ -95,7 +95,9 @@ def test_without_their_dbcluster_a_deletion_says_how_to_give_up_and_does_so_when
         ground.until_gone(kind, name)
     assert (ground.roles(), ground.credentials()) == (roles, {})
     eventually(
-        lambda: {one["regarding"]["kind"] for one in ground.all("Event") if one["reason"] == "ForceDeleted"}
-        == {"DatabaseUser", "Database"},
+        lambda: (
+            {one["regarding"]["kind"] for one in ground.all("Event") if one["reason"] == "ForceDeleted"}
+            == {"DatabaseUser", "Database"}
+        ),
         "Events tell what was left behind",
     )

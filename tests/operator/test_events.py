@@ -1,0 +1,122 @@
+"""What wakes a resource, and the silence while nothing changes. No resync helps the first part along."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.kube.kube import Kube
+from tests.operator.operating import NEVER, OWN, Ground, Operator, eventually, operating
+from tests.servers.server import Login
+
+pytestmark = pytest.mark.majors(18)
+
+
+@pytest.fixture(scope="module")
+def operator(installed_kube: Kube, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
+    with operating(installed_kube, tmp_path_factory.mktemp("operator"), *NEVER) as running:
+        yield running
+
+
+@pytest.mark.usefixtures("operator")
+def test_a_corrected_admin_secret_wakes_its_dbcluster_and_all_that_waits_for_it(ground: Ground) -> None:
+    wrong = Login(ground.server.admin.user, "wrong")
+    ground.create(ground.admin_secret(ground.unique, wrong), OWN)
+    ground.create(ground.cluster(ground.unique, ground.unique, checkInterval="24h"))
+    ground.create(ground.database())
+    ground.create(ground.user())
+    ground.until_blocked("DBCluster", ground.unique, "AuthenticationFailed")
+    ground.until_blocked("DatabaseUser", "reader", "DatabaseNotReady")
+    ground.patch("Secret", ground.unique, {"stringData": {"password": ground.server.admin.password}}, OWN)
+    ground.until("DatabaseUser", "reader", "Ready")
+
+
+@pytest.mark.usefixtures("operator")
+def test_an_admin_secret_that_comes_late_wakes_its_dbcluster(ground: Ground) -> None:
+    ground.create(ground.cluster(ground.unique, ground.unique, checkInterval="24h"))
+    ground.until_blocked("DBCluster", ground.unique, "SecretNotFound")
+    ground.create(ground.admin_secret(ground.unique), OWN)
+    ground.until("DBCluster", ground.unique, "Connected")
+
+
+@pytest.mark.usefixtures("operator")
+def test_a_deleted_credentials_secret_comes_back_and_works(ground: Ground) -> None:
+    ground.create_everything()
+    before = ground.credentials()
+    ground.delete("Secret", "reader-credentials")
+    eventually(lambda: ground.credentials().get("password", before["password"]) != before["password"], "a new Secret")
+    after = ground.credentials()
+    eventually(lambda: ground.can_log_in(after["password"]), "the new password works")
+    assert not ground.can_log_in(before["password"])
+    assert {**after, "password": ""} == {**before, "password": ""}
+
+
+@pytest.mark.usefixtures("operator")
+def test_an_edited_credentials_secret_is_applied_to_the_server_and_mended_elsewhere(ground: Ground) -> None:
+    ground.create_everything()
+    before = ground.credentials()
+    edit = {"stringData": {"password": "chosen-by-a-person", "host": "elsewhere"}}
+    ground.patch("Secret", "reader-credentials", edit)
+    eventually(lambda: ground.can_log_in("chosen-by-a-person"), "the edited password works")
+    eventually(lambda: ground.credentials().get("host") == before["host"], "the edited host is put right")
+    assert ground.credentials()["password"] == "chosen-by-a-person"
+
+
+@pytest.mark.usefixtures("operator")
+def test_a_label_of_the_namespace_opens_a_dbcluster_to_it(ground: Ground) -> None:
+    ground.create_cluster(namespaceSelector={"matchLabels": {"team": ground.unique}})
+    ground.create(ground.database())
+    ground.create(ground.user())
+    assert "does not admit" in ground.until_blocked("Database", "app", "ClusterNotFound")
+    ground.patch("Namespace", ground.team, {"metadata": {"labels": {"team": ground.unique}}})
+    ground.until("DatabaseUser", "reader", "Ready")
+
+
+@pytest.mark.usefixtures("operator")
+def test_a_label_taken_from_the_namespace_closes_the_dbcluster_and_leaves_what_is_there(ground: Ground) -> None:
+    ground.patch("Namespace", ground.team, {"metadata": {"labels": {"team": ground.unique}}})
+    ground.create_cluster(namespaceSelector={"matchLabels": {"team": ground.unique}})
+    ground.create(ground.database())
+    ground.create(ground.user())
+    ground.until("DatabaseUser", "reader", "Ready")
+    ground.patch("Namespace", ground.team, {"metadata": {"labels": {"team": None}}})
+    ground.until_blocked("Database", "app", "ClusterNotFound")
+    assert ground.can_log_in(ground.credentials()["password"])
+
+
+@pytest.mark.usefixtures("operator")
+def test_a_reconcile_annotation_finds_what_was_changed_on_the_server(ground: Ground) -> None:
+    ground.create_everything()
+    with ground.server.connect() as connection:
+        connection.execute(f'ALTER ROLE "{ground.unique}-reader" NOLOGIN'.encode())
+    ground.annotate("DatabaseUser", "reader", "dbtether.io/reconcile", "now")
+    eventually(lambda: ground.can_log_in(ground.credentials()["password"]), "the login is mended")
+
+
+def test_nothing_is_written_while_nothing_changes(ground: Ground, tmp_path: Path) -> None:
+    with operating(ground.kube, tmp_path, "--resync-seconds", "1") as operator:
+        ground.create_everything()
+
+        def versions() -> dict[str, Any]:
+            kinds = ("DBCluster", "Database", "DatabaseUser", "Secret", "Event")
+            found = [one for kind in kinds for one in ground.all(kind)] + ground.all("Secret", OWN)
+            return {one["metadata"]["uid"]: one["metadata"]["resourceVersion"] for one in found}
+
+        def writes() -> dict[str, float]:
+            samples = operator.metrics().items()
+            found = {name: value for name, value in samples if name.startswith("dbtether_api_requests_total")}
+            return {name: value for name, value in found.items() if not re.search('verb="(GET|WATCH)"', name)}
+
+        def resyncs() -> float:
+            return operator.metrics()['dbtether_reconciles_total{kind="DatabaseUser",outcome="done"}']
+
+        # Events are written a moment after what they tell of.
+        seen = resyncs()
+        eventually(lambda: resyncs() >= seen + 2, "two resyncs")
+        before, written, mark, seen = versions(), writes(), ground.server.mark(), resyncs()
+        eventually(lambda: resyncs() >= seen + 4, "four resyncs")
+        assert versions() == before
+        assert writes() == written
+        sent = "\n".join(ground.server.statements_since(mark)).upper()
+        assert [word for word in ("ALTER ", "CREATE ", "DROP ", "GRANT ", "REVOKE ") if word in sent] == []

@@ -1,0 +1,116 @@
+"""What breaks around the operator, and the operator itself: it goes on, and leaves nothing behind."""
+
+import random
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.kube.installing import install
+from tests.kube.kube import Kube
+from tests.operator.operating import NEVER, OWN, Ground, Operator, eventually, operating, standing
+from tests.servers.server import Server
+
+pytestmark = pytest.mark.majors(18)
+
+
+def test_an_api_server_that_dies_and_comes_back_is_taken_up_again(
+    fresh_kube: Callable[[], Kube], server: Server, unique: str, tmp_path: Path
+) -> None:
+    kube = fresh_kube()
+    install(kube)
+    with standing(kube, server, unique) as ground, operating(kube, tmp_path, *NEVER) as operator:
+        ground.create_everything()
+        pid, password = operator.child.pid, ground.credentials()["password"]
+        kube.plane.api_server.stop(signal.SIGKILL)
+        eventually(lambda: operator.ask(operator.health_port, "/readyz")[0] == 503, "it says that it sees nothing")
+        assert operator.ask(operator.health_port, "/healthz") == (200, "ok")
+        assert ground.can_log_in(password)
+        kube.plane.start_api_server()
+        ground.delete("DatabaseUser", "reader")
+        ground.create(ground.user("later"))
+        ground.until("DatabaseUser", "later", "Ready")
+        ground.until_gone("DatabaseUser", "reader")
+        eventually(lambda: operator.ask(operator.health_port, "/readyz") == (200, "ok"), "it is ready again")
+        assert operator.child.pid == pid
+        assert operator.child.returncode is None
+
+
+def test_an_operator_killed_at_any_point_converges_and_leaves_no_orphan(ground: Ground, tmp_path: Path) -> None:
+    seed = random.randrange(10**6)
+    print(f"seed {seed}")
+    chance = random.Random(seed)
+    operator = Operator(ground.kube, tmp_path, *NEVER)
+    ground.create_cluster()
+    names = [f"reader-{number}" for number in range(4)]
+
+    def create() -> None:
+        ground.create(ground.database())
+        for name in names:
+            ground.create(ground.user(name))
+
+    def delete() -> None:
+        for name in names:
+            ground.delete("DatabaseUser", name)
+        ground.delete("Database", "app")
+
+    def kill_at_some_point() -> None:
+        operator.start()
+        # From before the first request to the midst of the work, which takes some 0.3 s once it began.
+        eventually(lambda: operator.works() or operator.child.returncode is not None, "it works")
+        time.sleep(chance.uniform(0, 0.4))
+        operator.stop(signal.SIGKILL)
+
+    try:
+        for _ in range(2):
+            create()
+            for _ in range(3):
+                kill_at_some_point()
+            operator.start()
+            for name in names:
+                ground.until("DatabaseUser", name, "Ready")
+                assert ground.can_log_in(ground.credentials(name)["password"], name)
+            operator.stop(signal.SIGKILL)
+            delete()
+            for _ in range(2):
+                kill_at_some_point()
+            operator.start()
+            for kind in ("DatabaseUser", "Database"):
+                eventually(lambda kind=kind: not ground.all(kind), f"every {kind} is gone")
+            assert (ground.databases(), ground.roles()) == ([], [])
+            assert not [one for one in ground.all("Secret") if one["metadata"]["name"].startswith("reader")]
+            operator.stop(signal.SIGKILL)
+    except BaseException:
+        print(operator.log.read_text()[-6000:])
+        raise
+    finally:
+        operator.stop(signal.SIGKILL)
+    assert "Traceback" not in operator.log.read_text()
+
+
+def test_a_server_that_is_down_fails_alone_and_is_taken_up_when_it_is_back(
+    ground: Ground, fresh_server: Callable[[int], Server], tmp_path: Path
+) -> None:
+    other = fresh_server(18)
+    name = f"{ground.unique}-down"
+    with operating(ground.kube, tmp_path, *NEVER):
+        ground.create(ground.admin_secret(name, other.admin), OWN)
+        ground.create(ground.cluster(name, name, other, checkInterval="5s"))
+        ground.create(ground.database("far", name))
+        ground.create(ground.user("far-reader", "far"))
+        ground.until("DatabaseUser", "far-reader", "Ready")
+        other.stop()
+        assert "trying again" in ground.until_blocked("DBCluster", name, "ConnectionFailed")
+        assert ground.phase("DBCluster", name) == "Failed"
+        ground.create_everything()
+        ground.create(ground.user("far-later", "far"))
+        ground.delete("DatabaseUser", "far-reader")
+        ground.until_blocked("DatabaseUser", "far-later", "ClusterNotConnected")
+        other.start()
+        ground.until("DBCluster", name, "Connected")
+        ground.until("DatabaseUser", "far-later", "Ready")
+        ground.until_gone("DatabaseUser", "far-reader")
+        ground.delete("DatabaseUser", "far-later")
+        ground.delete("Database", "far")
+        ground.until_gone("Database", "far")
