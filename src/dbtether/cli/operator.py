@@ -71,6 +71,9 @@ def operate(options: Options) -> int:
         logger.error("%s", error)
     except OSError as error:
         logger.error("cannot listen: %s", error.strerror or error)
+    except Exception as error:
+        # Nobody can run a Pod again by hand to see more of it.
+        logger.error("a bug in the operator", exc_info=error)
     return Exit.FAILED
 
 
