@@ -1,7 +1,7 @@
 """The conformance suite of stores, on the API server of the tests and on a real one."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import pytest
 from tests.kube.kube import Kube
@@ -47,16 +47,22 @@ def definition(resource: ApiResource) -> dict[str, object]:
 
 
 @pytest.fixture(scope="module")
-def conforming(kube: Kube) -> Kube:
-    """A real API server that knows the kinds and the namespaces of the suite."""
+def conforming(kube: Kube) -> Iterator[Kube]:
+    """A real API server that knows the kinds and the namespaces of the suite; it forgets them afterwards.
+
+    Else `kubectl get databases` of another test would mean these.
+    """
+    names = []
     for resource in RESOURCES.values():
         answer = kube.request("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", definition(resource))
         assert answer.status in (201, 409), answer
         name = f"{resource.plural}.{resource.api_version.split('/')[0]}"
         kube.kubectl("wait", "--for=condition=Established", "--timeout=60s", f"crd/{name}")
+        names.append(name)
     for namespace in ("a", "b"):
         kube.request("POST", "/api/v1/namespaces", {"metadata": {"name": namespace}})
-    return kube
+    yield kube
+    kube.kubectl("delete", "crd", *names)
 
 
 class TestOnTheTestsOwnApiServer(StoreConformance):
