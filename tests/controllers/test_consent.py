@@ -1,11 +1,14 @@
 """Who may refer to what across namespaces, and that a refusal tells nothing."""
 
+import asyncio
 from typing import Any
 
 import pytest
+from psycopg import sql
 from tests.controllers.world import CLUSTER, TEAM, World, phase, reason_of, scenario
 
 from dbtether.controllers.engine import opened_engine
+from dbtether.runtime.overlay import MemoryStore
 
 pytestmark = pytest.mark.majors(18)
 OTHER = "other"
@@ -217,8 +220,6 @@ async def test_a_foreign_database_or_role_is_not_touched(world: World) -> None:
 async def test_the_marker_of_another_is_respected(world: World, comment: str) -> None:
     world.execute("CREATE ROLE {}", world.login())
     with world.admin.server.connect() as connection:
-        from psycopg import sql
-
         mark = sql.Literal(comment.format(world.unique))
         connection.execute(sql.SQL("COMMENT ON ROLE {} IS {}").format(sql.Identifier(world.login()), mark))
     await world.cluster()
@@ -253,16 +254,12 @@ async def test_a_group_that_exists_already_is_no_group_of_ours(world: World) -> 
 
 @scenario
 async def test_two_installations_do_not_touch_each_others_objects(world: World) -> None:
-    from dbtether.runtime.overlay import MemoryStore
-
     other = World(world.admin, world.unique, MemoryStore(installation="another"))
     for each in (world, other):
         await each.cluster()
         await each.database()
         await each.user()
     async with opened_engine(world.store) as one, opened_engine(other.store) as two:
-        import asyncio
-
         await asyncio.gather(one.loop.run_until_settled(20), two.loop.run_until_settled(20))
     ready = [each for each in (world, other) if phase(await each.get(each.database_key())) == "Ready"]
     assert len(ready) == 1

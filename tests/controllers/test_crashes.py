@@ -63,6 +63,30 @@ async def test_a_crash_at_every_step_of_creation_and_deletion_is_made_good(world
 
 @pytest.mark.majors(18)
 @scenario
+async def test_a_crash_while_the_last_user_of_a_dropped_database_goes_leaves_no_role(world: World) -> None:
+    """On 16+ the owner role stays for the logins it administers: it goes in one transaction with the last."""
+    steps, dies = 0, True
+    while dies:
+        await world.cluster()
+        await world.database()
+        await world.user()
+        await world.settle()
+        await world.delete(world.database_key())
+        await world.settle()
+        await world.delete(world.user_key())
+        planned = (await world.plan())[world.user_key()].statements
+        owner = f"dbtether_{world.named()}_owner"
+        assert any(item.text == f'DROP ROLE "{owner}"' for item in planned) is not world.admin.is_superuser
+        life = Life(steps)
+        await live(world, life)
+        dies = life.is_over
+        await world.settle()
+        assert world.left() == []
+        steps += 1
+
+
+@pytest.mark.majors(18)
+@scenario
 async def test_a_crash_at_every_step_of_a_new_password_is_made_good(world: World) -> None:
     await apply_all(world)
     await world.settle()

@@ -8,7 +8,7 @@ from tests.controllers.world import PLATFORM, TEAM, World, both_stores, phase, s
 
 from dbtether.api.resource import Owner, Secret
 
-pytestmark = pytest.mark.majors(15, 18)
+pytestmark = pytest.mark.majors(18)
 
 CUSTOM = {"host": "H", "port": "P", "database": "D", "user": "U", "password": "W"}
 
@@ -20,7 +20,6 @@ async def with_user(world: World, **changes: Any) -> None:
     await world.settle()
 
 
-@pytest.mark.majors(18)
 @pytest.mark.parametrize(
     ("secret", "keys"),
     [
@@ -153,7 +152,6 @@ async def test_adopt_takes_the_secret_over_with_what_is_in_it(world: World) -> N
     assert await world.store.get_secret(TEAM, "taken") is None
 
 
-@pytest.mark.majors(18)
 @pytest.mark.parametrize("policy", ["Adopt", "Merge"])
 @pytest.mark.parametrize(
     "fields",
@@ -169,7 +167,6 @@ async def test_a_secret_of_another_controller_is_never_taken(
     assert (await world.secret("taken")).data["password"] == b"foreign password"
 
 
-@pytest.mark.majors(18)
 @pytest.mark.parametrize("policy", ["Fail", "Adopt", "Merge"])
 @scenario
 async def test_a_secret_of_another_user_of_ours_is_never_taken(world: World, policy: str) -> None:
@@ -182,7 +179,6 @@ async def test_a_secret_of_another_user_of_ours_is_never_taken(world: World, pol
     await world.assert_ready(world.user_key())
 
 
-@pytest.mark.majors(18)
 @pytest.mark.parametrize("policy", ["Adopt", "Merge"])
 @scenario
 async def test_two_users_do_not_fight_over_one_secret_that_both_merge_into(world: World, policy: str) -> None:
@@ -195,7 +191,6 @@ async def test_two_users_do_not_fight_over_one_secret_that_both_merge_into(world
     await world.assert_ready(world.user_key())
 
 
-@pytest.mark.majors(18)
 @scenario
 async def test_a_user_with_a_very_long_name_gets_a_label_that_kubernetes_takes(world: World) -> None:
     await world.cluster()
@@ -243,7 +238,6 @@ async def test_a_password_that_is_not_ascii_is_set_once(world: World) -> None:
     assert await world.plan() == {}
 
 
-@pytest.mark.majors(18)
 @pytest.mark.parametrize("value", [b"\xff\xfe", b"nul\0inside", b"x" * 2000], ids=["bytes", "nul", "long"])
 @scenario
 async def test_what_cannot_be_a_password_is_refused_without_showing_it(world: World, value: bytes) -> None:

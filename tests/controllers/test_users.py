@@ -129,6 +129,7 @@ async def test_a_name_that_was_applied_cannot_be_changed(world: World) -> None:
     await world.settled_and_ready()
 
 
+@pytest.mark.majors(18)
 @both_stores
 @scenario
 async def test_limits_and_settings_are_set_and_reset(world: World) -> None:
@@ -148,6 +149,7 @@ async def test_limits_and_settings_are_set_and_reset(world: World) -> None:
     assert world.rows("SELECT rolconnlimit FROM pg_roles WHERE rolname = %s", world.login()) == [(-1,)]
 
 
+@pytest.mark.majors(18)
 @pytest.mark.parametrize(
     "shut", [{"connectionLimit": 0}, {"validUntil": "2020-01-31T12:00:00Z"}], ids=["limit", "time"]
 )
@@ -180,6 +182,7 @@ async def test_a_group_dropped_by_hand_comes_back_with_its_members(world: World)
     assert await world.plan() == {}
 
 
+@pytest.mark.majors(18)
 @scenario
 async def test_a_database_dropped_by_hand_comes_back_for_its_users(world: World) -> None:
     await with_databases(world, "app")

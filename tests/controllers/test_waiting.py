@@ -3,6 +3,8 @@
 import pytest
 from tests.controllers.world import PLATFORM, World, condition, phase, reason_of, scenario
 
+from dbtether.controllers.engine import opened_engine
+
 pytestmark = pytest.mark.majors(18)
 
 
@@ -61,8 +63,6 @@ async def test_a_line_break_at_the_end_of_a_secrets_value_is_not_meant(world: Wo
 
 @scenario
 async def test_credentials_may_come_from_the_environment(world: World) -> None:
-    from dbtether.controllers.engine import opened_engine
-
     await world.cluster(credentialsSecretRef=None, credentialsFromEnv={"username": "PGU", "password": "PGP"})
     for environment, reason in (
         ({"PGU": world.admin.user}, "SecretInvalid"),
@@ -74,9 +74,9 @@ async def test_credentials_may_come_from_the_environment(world: World) -> None:
 
 
 @scenario
-async def test_a_server_that_goes_away_is_shown_and_its_return_makes_all_ready(world: World, fresh: "World") -> None:
+async def test_a_server_that_goes_away_is_shown_and_its_return_makes_all_ready(world: World, fresh: World) -> None:
     world = fresh
-    await world.cluster(checkInterval="5s")
+    await world.cluster()
     await world.database()
     await world.user()
     await world.settled_and_ready()
@@ -95,7 +95,7 @@ async def test_a_server_that_goes_away_is_shown_and_its_return_makes_all_ready(w
 
 
 @scenario
-async def test_another_server_behind_the_endpoint_changes_nothing_until_confirmed(world: World, fresh: "World") -> None:
+async def test_another_server_behind_the_endpoint_changes_nothing_until_confirmed(world: World, fresh: World) -> None:
     await world.cluster()
     await world.database()
     await world.user()
@@ -123,7 +123,7 @@ async def test_another_server_behind_the_endpoint_changes_nothing_until_confirme
 
 @scenario
 async def test_a_database_is_never_made_on_a_server_that_the_cluster_has_not_confirmed(
-    world: World, fresh: "World"
+    world: World, fresh: World
 ) -> None:
     """Also when the Database is looked at before the DBCluster is."""
     await world.cluster()
