@@ -83,9 +83,7 @@ class Operator:
                 self._store = self._engine = None
 
     @asynccontextmanager
-    async def _opened_engine(
-        self, store: KubernetesStore, may_write: Callable[[], bool]
-    ) -> AsyncIterator[Engine]:
+    async def _opened_engine(self, store: KubernetesStore, may_write: Callable[[], bool]) -> AsyncIterator[Engine]:
         settings = self._settings
 
         async def namespace_labels(namespace: str) -> Mapping[str, str]:
