@@ -41,6 +41,9 @@ def test_get_describe_and_status_show_what_kubectl_shows(live: Live, program: Pr
     status = program.run("status", *at)
     assert live.user in status.out
     assert live.unique in status.out
+    migrated = program.run("migrate", *at, "-o", "json")
+    assert migrated.code == 0, migrated.err
+    assert not [one for one in migrated.json["items"] if live.unique in one["name"]]
     assert live.password not in "".join(program.said)
 
 

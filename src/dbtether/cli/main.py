@@ -28,6 +28,7 @@ from dbtether.cli.arguments import (
     place_of,
 )
 from dbtether.cli.exits import Exit, epilog
+from dbtether.cli.oncall import diagnose, export, migrate
 
 app = typer.Typer(
     name="dbtether",
@@ -102,7 +103,7 @@ def plan(
     operator_namespace: OperatorNamespace = OPERATOR_NAMESPACE,
     output: Output = "table",
 ) -> None:
-    """Show every statement that apply, or the operator, would run; change nothing."""
+    """Show every statement that would run; change nothing."""
     from dbtether.cli.options import checked_output, checked_wait
     from dbtether.cli.plan import PlanOptions, plan_command
 
@@ -243,42 +244,9 @@ def import_(
     raise typer.Exit(import_command(options))
 
 
-@app.command()
-def diagnose(
-    state: State = ".dbtether",
-    installation: Installation = None,
-    kube: Kube = False,
-    context: Context = None,
-    kubeconfig: Kubeconfig = None,
-    operator_namespace: OperatorNamespace = OPERATOR_NAMESPACE,
-    wait: Wait = "30s",
-    output: Annotated[
-        str | None, typer.Option("--output", "-o", metavar="DIR|FILE.tar.gz", help="Where the bundle is written.")
-    ] = None,
-) -> None:
-    """Write a bundle for a ticket; it holds no password."""
-    from dbtether.cli.diagnose import diagnose_command
-    from dbtether.cli.options import checked_wait
-    from dbtether.cli.places import Place
-
-    place = Place(state, cluster_of(kube, context, kubeconfig, operator_namespace, installation))
-    raise typer.Exit(diagnose_command(place, output, checked_wait(wait)))
-
-
-@app.command()
-def export(
-    state: State = ".dbtether",
-    kube: Kube = False,
-    context: Context = None,
-    kubeconfig: Kubeconfig = None,
-    operator_namespace: OperatorNamespace = OPERATOR_NAMESPACE,
-    apply_: Annotated[bool, typer.Option("--apply", help="Create it in the cluster instead of printing it.")] = False,
-) -> None:
-    """Hand a state directory to the operator of a cluster."""
-    from dbtether.cli.export import export_command
-
-    cluster = cluster_of(kube, context, kubeconfig, operator_namespace)
-    raise typer.Exit(export_command(state, cluster, apply=apply_))
+app.command()(diagnose)
+app.command()(export)
+app.command()(migrate)
 
 
 @app.command()
