@@ -9,11 +9,24 @@ from pathlib import Path
 import pytest
 import yaml
 from tests.cli.program import Program, assert_one_sentence
-from tests.cli.test_kube_world import Live, live_cluster, reader_account
+from tests.cli.test_kube_world import OWN, Live, live_cluster, reader_account
 from tests.kube.kube import Kube
 from tests.servers.fixtures import Admin
 
 pytestmark = pytest.mark.majors(18)
+
+
+_DEPLOYMENT = f"""
+apiVersion: apps/v1
+kind: Deployment
+metadata: {{name: dbtether-of-test, namespace: {OWN}, labels: {{app.kubernetes.io/name: dbtether}}}}
+spec:
+  replicas: 0
+  selector: {{matchLabels: {{app: x}}}}
+  template:
+    metadata: {{labels: {{app: x}}}}
+    spec: {{containers: [{{name: operator, image: x, args: [operator, --leader-elect, --installation=moved-in]}}]}}
+"""
 
 
 @pytest.fixture
@@ -137,6 +150,20 @@ def test_what_rbac_keeps_back_is_one_sentence(live: Live, program: Program) -> N
         f"RBAC does not let you get these Secrets, so the plan leaves out what depends on them: {place}" in planned.err
     )
     assert f"RBAC does not let you get Secret {place}" in planned.out
+
+
+def test_a_plan_is_made_with_the_options_of_the_running_operator(live: Live, program: Program) -> None:
+    at = ("--kube", "--kubeconfig", str(live.kube.kubeconfig))
+    wrong = program.run("plan", *at, "--installation", "another")
+    assert wrong.code == 1, wrong.out
+    assert "compared as installation another; if the operator has another one" in wrong.err
+    live.kube.apply(_DEPLOYMENT)
+    try:
+        found = program.run("plan", *at)
+        assert found.code == 1, found.out
+        assert "compared as installation moved-in; if the operator has another one" in found.err
+    finally:
+        live.kube.kubectl("delete", "deployment", "dbtether-of-test", "-n", OWN)
 
 
 @pytest.mark.parametrize(

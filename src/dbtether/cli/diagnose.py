@@ -47,6 +47,7 @@ class Material:
     read: Callable[[], Awaitable[tuple[Secret, ...]]]
     """Every Secret whose values are in this process, asked for at the end."""
     namespace_labels: NamespaceLabels = name_label
+    secret_namespaces: frozenset[str] | None = None
     gaps: tuple[str, ...] = field(default=())
     """What could not be read, a sentence each."""
 
@@ -123,8 +124,14 @@ async def _servers(store: Store, resources: Iterable[Resource]) -> dict[str, Any
 
 async def _plan(material: Material, wait_seconds: float) -> dict[str, Any]:
     try:
-        labels = material.namespace_labels
-        plan = await make_plan(material.store, Wanted(), (), wait_seconds, namespace_labels=labels)
+        plan = await make_plan(
+            material.store,
+            Wanted(),
+            (),
+            wait_seconds,
+            namespace_labels=material.namespace_labels,
+            secret_namespaces=material.secret_namespaces,
+        )
     except DbtetherError as error:
         return {"error": str(error)}
     return {**plan_document(plan), "unsettled": [str(key) for key in plan.settled.unsettled]}

@@ -64,6 +64,7 @@ async def make_plan(
     wait_seconds: float,
     *,
     namespace_labels: NamespaceLabels = name_label,
+    secret_namespaces: frozenset[str] | None = None,
 ) -> Plan:
     """The plan of applying `wanted` and deleting `deletions`; nothing is written anywhere."""
     overlay = OverlayStore(base)
@@ -76,7 +77,13 @@ async def make_plan(
         changes[key] = Change.DELETED
         await overlay.request_deletion(key)
     recording = Recording()
-    settled = await settle(overlay, wait_seconds, executor=recording, namespace_labels=namespace_labels)
+    settled = await settle(
+        overlay,
+        wait_seconds,
+        executor=recording,
+        namespace_labels=namespace_labels,
+        secret_namespaces=secret_namespaces,
+    )
     blocked = [
         (resource.key, reason_of(resource), complaint(resource, settled))
         for resource in await everything(overlay)

@@ -86,6 +86,7 @@ async def settle(
     *,
     executor: Executor | None = None,
     namespace_labels: NamespaceLabels = name_label,
+    secret_namespaces: frozenset[str] | None = None,
 ) -> Settled:
     """Reconcile everything in the store until it is settled or the time is over."""
     settled = Settled()
@@ -102,7 +103,11 @@ async def settle(
             settled.bugs.pop(key, None)
 
     async with opened_engine(
-        store, executor=executor, on_outcome=on_outcome, namespace_labels=namespace_labels
+        store,
+        executor=executor,
+        on_outcome=on_outcome,
+        namespace_labels=namespace_labels,
+        secret_namespaces=secret_namespaces,
     ) as engine:
         settlement = await engine.loop.run_until_settled(wait_seconds, horizon_seconds=_HORIZON_SECONDS)
     settled.unsettled, settled.failing = settlement.unsettled, settlement.failing

@@ -33,4 +33,6 @@ async def cluster_material(cluster: Cluster) -> AsyncIterator[Material]:
             return snapshot.secrets_read()
 
         place = {"cluster": reader.title, "kubernetes": await reader.version()}
-        yield Material(snapshot, place, events, names, read, snapshot.namespace_labels, tuple(gaps))
+        yield Material(
+            snapshot, place, events, names, read, snapshot.namespace_labels, snapshot.secret_namespaces, tuple(gaps)
+        )

@@ -26,7 +26,14 @@ async def plan_on_snapshot(snapshot: Snapshot, wanted: Wanted, wait_seconds: flo
     await _taken_as_manifests(snapshot, wanted.secrets)
     wanted = replace(wanted, resources=tuple([await _as_stored(snapshot, one) for one in wanted.resources]))
     await check_against(snapshot, wanted)
-    plan = await make_plan(snapshot, wanted, (), wait_seconds, namespace_labels=snapshot.namespace_labels)
+    plan = await make_plan(
+        snapshot,
+        wanted,
+        (),
+        wait_seconds,
+        namespace_labels=snapshot.namespace_labels,
+        secret_namespaces=snapshot.secret_namespaces,
+    )
     if snapshot.refused:
         names = ", ".join(f"{namespace}/{name}" for namespace, name in sorted(snapshot.refused))
         note(f"RBAC does not let you get these Secrets, so the plan leaves out what depends on them: {names}")

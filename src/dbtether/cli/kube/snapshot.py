@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 from dbtether.api.kinds import KINDS
 from dbtether.api.resource import Key, Resource, Secret
 from dbtether.cli.exits import Exit, Quit
+from dbtether.cli.kube.deployment import operator_options
 from dbtether.cli.kube.reading import ClusterReader
 from dbtether.cli.output import note
 from dbtether.cli.places import Cluster
@@ -33,6 +34,7 @@ class Snapshot:
         namespaces: Mapping[str, Mapping[str, str]],
         installation: str,
         fingerprint_key: bytes,
+        secret_namespaces: frozenset[str] | None,
     ) -> None:
         self._reader = reader
         self._resources = resources
@@ -42,6 +44,8 @@ class Snapshot:
         """The Secrets that RBAC keeps from the person."""
         self.installation = installation
         self.fingerprint_key = fingerprint_key
+        self.secret_namespaces = secret_namespaces
+        """Whose Secrets the operator reads for DBClusters; None when its options are not known."""
         self._reading = asyncio.Lock()
 
     async def get(self, key: Key) -> Resource | None:
@@ -116,12 +120,15 @@ class Snapshot:
 async def take_snapshot(reader: ClusterReader, cluster: Cluster) -> Snapshot:
     """The cluster as it is now. Raises Quit where RBAC keeps resources back."""
     lists = await asyncio.gather(*(reader.list(kind) for kind in KINDS_AT_WORK if kind in KINDS))
+    operator = await operator_options(reader.client, cluster.operator_namespace)
+    known = operator.credentials_namespaces
     return Snapshot(
         reader,
         {resource.key: resource for listed in lists for resource in listed},
         namespaces=await _namespaces(reader),
-        installation=await reader.installation(cluster.installation),
+        installation=await reader.installation(cluster.installation or operator.installation),
         fingerprint_key=await _fingerprint_key(reader, cluster.operator_namespace),
+        secret_namespaces=None if known is None else frozenset({cluster.operator_namespace, *known}),
     )
 
 
