@@ -2,9 +2,7 @@
 
 import json
 import os
-import secrets
 import signal
-import subprocess
 import sys
 import time
 import urllib.error
@@ -205,16 +203,27 @@ class Ground:
 
     def until(self, kind: str, name: str, phase: str) -> None:
         """Wait for a phase."""
-        eventually(lambda: self.phase(kind, name) == phase, f"{kind} {name} is {phase}")
+        with self._explained(kind, name):
+            eventually(lambda: self.phase(kind, name) == phase, f"{kind} {name} is {phase}")
 
     def until_gone(self, kind: str, name: str) -> None:
         """Wait for the end of a deletion."""
-        eventually(lambda: self.get(kind, name) is None, f"{kind} {name} is gone")
+        with self._explained(kind, name):
+            eventually(lambda: self.get(kind, name) is None, f"{kind} {name} is gone")
 
     def until_blocked(self, kind: str, name: str, reason: str) -> str:
         """Wait for a reason; gives the message that goes with it."""
-        eventually(lambda: self.reason(kind, name) == reason, f"{kind} {name} says {reason}")
+        with self._explained(kind, name):
+            eventually(lambda: self.reason(kind, name) == reason, f"{kind} {name} says {reason}")
         return str(self.status(kind, name)["message"])
+
+    @contextmanager
+    def _explained(self, kind: str, name: str) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            print(json.dumps(self.get(kind, name), indent=1))
+            raise
 
     # -- what is asked for ----------------------------------------------------------------------------
 
@@ -303,18 +312,9 @@ def standing(kube: Kube, server: Server, unique: str) -> Iterator[Ground]:
     ground = Ground(kube, server, unique)
     try:
         yield ground
-    except BaseException:
-        for kind in ("dbclusters", "databases", "databaseusers"):
-            print(kube.kubectl("get", kind, "-A", "-o", "yaml", check=False).stdout[-4000:])
-        raise
     finally:
         with suppress(OSError):
             ground.clear()
-
-
-def new_name() -> str:
-    """A name that nothing else has."""
-    return f"t{secrets.token_hex(4)}"
 
 
 def _ref(secret: str) -> dict[str, str]:
@@ -323,8 +323,3 @@ def _ref(secret: str) -> dict[str, str]:
 
 def _resource(kind: str, name: str, spec: dict[str, Any]) -> dict[str, Any]:
     return {"apiVersion": API_VERSION, "kind": kind, "metadata": {"name": name}, "spec": spec}
-
-
-def run(*command: str) -> "subprocess.CompletedProcess[str]":
-    """Run the program dbtether to its end."""
-    return subprocess.run([PROGRAM, *command], capture_output=True, text=True, check=True)
