@@ -55,9 +55,7 @@ def test_metrics_probes_and_logs_tell_what_goes_on_and_no_secret(ground: Ground,
 
 
 @pytest.mark.parametrize("option", ["--metrics-address", "--health-address"])
-def test_an_address_that_is_taken_ends_the_process_with_a_sentence(
-    ground: Ground, tmp_path: Path, option: str
-) -> None:
+def test_an_address_that_is_taken_ends_the_process_with_a_sentence(ground: Ground, tmp_path: Path, option: str) -> None:
     with operating(ground.kube, tmp_path, *NEVER) as first:
         eventually(first.works, "it works")
         taken = f"127.0.0.1:{first.health_port}"
