@@ -84,7 +84,8 @@ def test_a_local_bundle_masks_a_password_that_somebody_put_into_an_annotation(
     _assert_tells_none(texts, program, [*program.passwords(), key])
     assert "the admin has ********" in texts["resources"]
     assert json.loads(texts["plan"])["wouldChange"] is False
-    assert json.loads(texts["servers"])["pg"]["version"].startswith("18.")
+    facts = json.loads(texts["servers"])["pg"]
+    assert (facts["version"].startswith("18."), facts["admin"]) == (True, admin.user)
 
 
 def test_a_bundle_is_made_although_the_server_is_away(program: Program, admin: Admin, unique: str) -> None:

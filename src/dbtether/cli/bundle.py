@@ -19,11 +19,12 @@ MASK = "********"
 _ARCHIVES = (".tar.gz", ".tgz")
 # Shorter ones would mask parts of words; a bundle holds no value of a Secret to begin with.
 _SHORTEST_BYTES = 6
+_HARMLESS = re.compile(r"(.*_)?(user(name)?|host|port|(db)?name|databases?|sslmode)", re.IGNORECASE)
 _TELLING = re.compile(r"pass|token|key|secret|uri|url|credential|\bpw\b", re.IGNORECASE)
 
 
 def secret_texts(secrets: Iterable[Secret], resources: Iterable[Resource], more: Iterable[str] = ()) -> frozenset[str]:
-    """The values that must not be told: all of a Secret's but those that the resources themselves name.
+    """The values that must not be told: all of a Secret's but names, and what the resources themselves name.
 
     A value under a key that sounds like a password's counts in any case.
     """
@@ -33,7 +34,7 @@ def secret_texts(secrets: Iterable[Secret], resources: Iterable[Resource], more:
     for secret in secrets:
         for name, value in secret.data.items():
             text = value.decode(errors="replace").strip()
-            if _TELLING.search(name) or text not in public:
+            if _TELLING.search(name) or not (_HARMLESS.fullmatch(name) or text in public):
                 found.add(text)
     return frozenset(text for text in found if len(text.encode()) >= _SHORTEST_BYTES)
 
