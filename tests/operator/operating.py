@@ -222,7 +222,7 @@ class Ground:
         try:
             yield
         except BaseException:
-            print(json.dumps(self.get(kind, name), indent=1))
+            print(json.dumps({**(self.get(kind, name) or {}), "metadata": name}, indent=1))
             raise
 
     # -- what is asked for ----------------------------------------------------------------------------
@@ -300,7 +300,9 @@ class Ground:
         names += [("DBCluster", name) for name in self._clusters]
         for kind, name in names:
             path = self.path(kind, name)
-            confirmed = {"metadata": {"annotations": {"dbtether.io/confirm-delete": f"{self.unique}_{name}"}}}
+            # The server's objects are dropped right after this, by somebody who knows of no operator.
+            annotations = {"dbtether.io/confirm-delete": f"{self.unique}_{name}", "dbtether.io/paused": "true"}
+            confirmed = {"metadata": {"annotations": annotations}}
             for method, body in (("PATCH", confirmed), ("DELETE", None), ("PATCH", {"metadata": {"finalizers": []}})):
                 self.kube.request(method, path, body, content_type="application/merge-patch+json")
         self.kube.delete_namespace(self.team)

@@ -1,9 +1,6 @@
-"""What wakes a resource, and the silence while nothing changes. No resync helps the first part along."""
+"""What wakes a resource: no resync helps it along."""
 
-import re
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
 from tests.kube.kube import Kube
@@ -92,31 +89,3 @@ def test_a_reconcile_annotation_finds_what_was_changed_on_the_server(ground: Gro
         connection.execute(f'ALTER ROLE "{ground.unique}-reader" NOLOGIN'.encode())
     ground.annotate("DatabaseUser", "reader", "dbtether.io/reconcile", "now")
     eventually(lambda: ground.can_log_in(ground.credentials()["password"]), "the login is mended")
-
-
-def test_nothing_is_written_while_nothing_changes(ground: Ground, tmp_path: Path) -> None:
-    with operating(ground.kube, tmp_path, "--resync-seconds", "1") as operator:
-        ground.create_everything()
-
-        def versions() -> dict[str, Any]:
-            kinds = ("DBCluster", "Database", "DatabaseUser", "Secret", "Event")
-            found = [one for kind in kinds for one in ground.all(kind)] + ground.all("Secret", OWN)
-            return {one["metadata"]["uid"]: one["metadata"]["resourceVersion"] for one in found}
-
-        def writes() -> dict[str, float]:
-            samples = operator.metrics().items()
-            found = {name: value for name, value in samples if name.startswith("dbtether_api_requests_total")}
-            return {name: value for name, value in found.items() if not re.search('verb="(GET|WATCH)"', name)}
-
-        def resyncs() -> float:
-            return operator.metrics()['dbtether_reconciles_total{kind="DatabaseUser",outcome="done"}']
-
-        # Events are written a moment after what they tell of.
-        seen = resyncs()
-        eventually(lambda: resyncs() >= seen + 2, "two resyncs")
-        before, written, mark, seen = versions(), writes(), ground.server.mark(), resyncs()
-        eventually(lambda: resyncs() >= seen + 4, "four resyncs")
-        assert versions() == before
-        assert writes() == written
-        sent = "\n".join(ground.server.statements_since(mark)).upper()
-        assert [word for word in ("ALTER ", "CREATE ", "DROP ", "GRANT ", "REVOKE ") if word in sent] == []

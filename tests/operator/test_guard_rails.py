@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from tests.kube.kube import Kube
@@ -11,12 +10,15 @@ from tests.servers.server import Server
 
 pytestmark = pytest.mark.majors(18)
 
+PLATFORM = "platform"
+
 
 @pytest.fixture(scope="module")
 def operator(installed_kube: Kube, server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
     folder = tmp_path_factory.mktemp("operator")
+    installed_kube.request("POST", "/api/v1/namespaces", {"metadata": {"name": PLATFORM}})
     known = {"DB_USER": server.admin.user, "DB_PASSWORD": server.admin.password}
-    options = (*NEVER, "--credentials-env", "DB_USER,DB_PASSWORD")
+    options = (*NEVER, "--credentials-namespaces", PLATFORM, "--credentials-env", "DB_USER,DB_PASSWORD")
     with operating(installed_kube, folder, *options, env={**known, "OTHER_PASSWORD": "another"}) as running:
         yield running
 
@@ -50,19 +52,19 @@ def test_a_secret_of_another_namespace_is_not_sent_to_a_server(ground: Ground) -
     ground.create(ground.cluster(ground.unique, "", credentialsSecretRef=elsewhere))
     message = ground.until_blocked("DBCluster", ground.unique, "ReferenceNotAllowed")
     assert message == (
-        f"Secret {ground.team}/stolen: the operator reads Secrets of DBClusters from the namespaces {OWN} only; "
-        f"put it there, or add the namespace to --credentials-namespaces"
+        f"Secret {ground.team}/stolen: the operator reads Secrets of DBClusters from the namespaces "
+        f"{PLATFORM}, {OWN} only; put it there, or add the namespace to --credentials-namespaces"
     )
     assert ground.phase("DBCluster", ground.unique) == "Failed"
     assert [one.text for one in ground.server.logged_since(mark) if one.application_name.startswith("dbtether")] == []
 
 
-def test_a_namespace_that_is_named_may_hold_admin_secrets(ground: Ground, tmp_path: Path) -> None:
-    ground.create(ground.admin_secret("admin"))
-    with operating(ground.kube, tmp_path, *NEVER, "--credentials-namespaces", ground.team):
-        elsewhere = {"name": "admin", "namespace": ground.team}
-        ground.create(ground.cluster(ground.unique, "", credentialsSecretRef=elsewhere))
-        ground.until("DBCluster", ground.unique, "Connected")
+@pytest.mark.usefixtures("operator")
+def test_a_namespace_that_is_named_may_hold_admin_secrets(ground: Ground) -> None:
+    ground.create(ground.admin_secret(ground.unique), PLATFORM)
+    named = {"name": ground.unique, "namespace": PLATFORM}
+    ground.create(ground.cluster(ground.unique, "", credentialsSecretRef=named))
+    ground.until("DBCluster", ground.unique, "Connected")
 
 
 @pytest.mark.usefixtures("operator")
@@ -93,48 +95,3 @@ def test_a_protected_database_is_deleted_only_by_who_names_it(ground: Ground) ->
     ground.annotate("Database", "app", "dbtether.io/confirm-delete", f"{ground.unique}_app")
     ground.until_gone("Namespace", ground.team)
     assert ground.databases() == []
-
-
-def test_read_only_writes_neither_on_a_server_nor_any_secret(ground: Ground, tmp_path: Path) -> None:
-    with operating(ground.kube, tmp_path, *NEVER):
-        ground.create_everything()
-    wrong = {"host": "elsewhere", "password": "edited"}
-    ground.create(ground.user("gone"))
-    with operating(ground.kube, tmp_path, *NEVER, name="before"):
-        ground.until("DatabaseUser", "gone", "Ready")
-    ground.patch("Secret", "reader-credentials", {"stringData": wrong})
-    roles, mark = ground.roles(), ground.server.mark()
-
-    def secrets() -> dict[str, str]:
-        found = [*ground.all("Secret"), *ground.all("Secret", OWN)]
-        return {one["metadata"]["uid"]: one["metadata"]["resourceVersion"] for one in found}
-
-    before = secrets()
-    with operating(ground.kube, tmp_path, *NEVER, "--read-only", name="reading"):
-        ground.create(ground.user("new"))
-        ground.create(ground.database("other"))
-        ground.delete("DatabaseUser", "gone")
-        message = ground.until_blocked("DatabaseUser", "new", "ReadOnlyMode")
-        assert message.endswith(f"did not: create Secret {ground.team}/new-credentials")
-        message = ground.until_blocked("DatabaseUser", "reader", "ReadOnlyMode")
-        assert message.endswith(f"did not: change Secret {ground.team}/reader-credentials")
-        assert "did not: Create role" in ground.until_blocked("Database", "other", "ReadOnlyMode")
-        ground.until_blocked("DatabaseUser", "gone", "ReadOnlyMode")
-        ground.until("DBCluster", ground.unique, "Connected")
-        # What a deletion does last, when nothing is left to do on the server.
-        with ground.server.connect() as connection:
-            connection.execute(f'DROP ROLE "{ground.unique}-gone"'.encode())
-        ground.annotate("DatabaseUser", "gone", "dbtether.io/reconcile", "now")
-        eventually(lambda: "delete Secret" in str(ground.status("DatabaseUser", "gone")["message"]), "the Secret stays")
-        ground.annotate("DatabaseUser", "gone", "dbtether.io/force-delete", "true")
-        ground.create(ground.user("last"))
-        ground.until_blocked("DatabaseUser", "last", "ReadOnlyMode")
-        assert ground.get("DatabaseUser", "gone") is not None
-    assert secrets() == before
-    assert ground.roles() == [role for role in roles if role != f"{ground.unique}-gone"]
-    sent = [one.text.upper() for one in ground.server.logged_since(mark) if "dbtether" in one.application_name]
-    assert sent != []
-    assert [text for text in sent if text.startswith(("CREATE", "ALTER", "DROP", "GRANT", "REVOKE", "COMMENT"))] == []
-    with operating(ground.kube, tmp_path, *NEVER, name="after"):
-        ground.until("DatabaseUser", "new", "Ready")
-        ground.until_gone("DatabaseUser", "gone")
