@@ -105,7 +105,7 @@ def test_a_server_that_is_down_fails_alone_and_is_taken_up_when_it_is_back(
         ground.create_everything()
         ground.create(ground.user("far-later", "far"))
         ground.delete("DatabaseUser", "far-reader")
-        ground.until_blocked("DatabaseUser", "far-later", "ClusterNotConnected")
+        assert "is not connected" in ground.until_blocked("DatabaseUser", "far-later", "DatabaseNotReady")
         other.start()
         ground.until("DBCluster", name, "Connected")
         ground.until("DatabaseUser", "far-later", "Ready")
