@@ -54,9 +54,7 @@ def _different() -> Iterator[str]:
 
 def _pinned(lock: str) -> dict[str, str]:
     """Return the version of each package in a lock file."""
-    return dict(
-        re.findall(r"^([a-z0-9-]+)(?:\[[^]]*\])?==([^ ;\\]+)", (ROOT / lock).read_text(), re.MULTILINE)
-    )
+    return dict(re.findall(r"^([a-z0-9-]+)(?:\[[^]]*\])?==([^ ;\\]+)", (ROOT / lock).read_text(), re.MULTILINE))
 
 
 if __name__ == "__main__":

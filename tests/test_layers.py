@@ -8,7 +8,19 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "dbtether"
 
-LAYERS = ("errors", "api", "crds", "postgres", "storage", "backup", "runtime", "controllers", "operator", "embedded", "cli")
+LAYERS = (
+    "errors",
+    "api",
+    "crds",
+    "postgres",
+    "storage",
+    "backup",
+    "runtime",
+    "controllers",
+    "operator",
+    "embedded",
+    "cli",
+)
 FORBIDDEN = {
     # The queue, the stores and the API client serve any controller: they know nothing of PostgreSQL.
     "runtime": {"postgres"},

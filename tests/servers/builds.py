@@ -86,9 +86,7 @@ def _from_wheel(major: int, module: str, folders: dict[int, str]) -> Build:
 
 def _build(major: int, programs: Path, source: str) -> Build:
     try:
-        said = subprocess.run(
-            [programs / "postgres", "--version"], capture_output=True, text=True, check=True
-        ).stdout
+        said = subprocess.run([programs / "postgres", "--version"], capture_output=True, text=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError) as error:
         raise NoBuild(f"{source}: {error}") from error
     version = _VERSION.search(said)

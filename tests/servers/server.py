@@ -115,9 +115,7 @@ class Server:
         )
 
     @contextmanager
-    def connect(
-        self, login: Login | None = None, dbname: str = "postgres"
-    ) -> Iterator[psycopg.Connection[TupleRow]]:
+    def connect(self, login: Login | None = None, dbname: str = "postgres") -> Iterator[psycopg.Connection[TupleRow]]:
         """Give an autocommit connection, of the superuser when no login is given."""
         login = login or self.superuser
         with psycopg.connect(self.dsn(login.user, login.password, dbname), autocommit=True) as connection:
@@ -125,9 +123,7 @@ class Server:
 
     def start(self) -> None:
         """Start the server again on its port, after a stop."""
-        self._process = PostgresProcess.start(
-            self._programs, self.directory / "data", self.log, _SETTINGS, self.port
-        )
+        self._process = PostgresProcess.start(self._programs, self.directory / "data", self.log, _SETTINGS, self.port)
 
     def stop(self, how: signal.Signals = signal.SIGQUIT) -> None:
         """Stop the server at once, as a crash would; with SIGINT it says goodbye and writes a checkpoint."""

@@ -85,9 +85,7 @@ class Servers:
     def used(self) -> dict[int, str]:
         """Return a line for each major that was asked for: its version and source, or why it is missing."""
         return {
-            major: f"MISSING: {found}"
-            if isinstance(found, NoBuild)
-            else f"{found.version} from {found.source}"
+            major: f"MISSING: {found}" if isinstance(found, NoBuild) else f"{found.version} from {found.source}"
             for major, found in sorted(self._builds.items())
         }
 

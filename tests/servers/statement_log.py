@@ -6,9 +6,7 @@ from dataclasses import dataclass
 # The unit separator stands in no name and no statement that a test sends.
 LOG_LINE_PREFIX = "\x1f%p\x1f%u\x1f%d\x1f%a\x1f"
 
-_RECORD = re.compile(
-    r"^\x1f(\d+)\x1f(.*?)\x1f(.*?)\x1f(.*?)\x1fLOG: {2}(?:statement|execute [^:]*): (.*)", re.DOTALL
-)
+_RECORD = re.compile(r"^\x1f(\d+)\x1f(.*?)\x1f(.*?)\x1f(.*?)\x1fLOG: {2}(?:statement|execute [^:]*): (.*)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,9 +29,7 @@ def test_login_needs_the_password(server: Server) -> None:
 
 
 def test_server_listens_on_loopback_alone(server: Server) -> None:
-    listening = {
-        c.laddr.ip for c in psutil.Process(server.pid).net_connections("inet") if c.status == "LISTEN"
-    }
+    listening = {c.laddr.ip for c in psutil.Process(server.pid).net_connections("inet") if c.status == "LISTEN"}
     assert listening == {"127.0.0.1"}
 
 
@@ -48,9 +46,7 @@ def test_rds_admin_may_create_but_owns_nothing(server: Server) -> None:
 
 def test_admin_is_each_kind_of_administrator(admin: Admin) -> None:
     with psycopg.connect(admin.dsn()) as connection:
-        row = connection.execute(
-            "SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user"
-        ).fetchone()
+        row = connection.execute("SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user").fetchone()
     assert row == (admin.is_superuser,)
 
 

@@ -175,9 +175,7 @@ class PostgresProcess:
     _watchdog: "subprocess.Popen[bytes]" = field(repr=False)
 
     @classmethod
-    def start(
-        cls, programs: Path, data: Path, log: Path, settings: Mapping[str, str], port: int | None = None
-    ) -> Self:
+    def start(cls, programs: Path, data: Path, log: Path, settings: Mapping[str, str], port: int | None = None) -> Self:
         """Start the server and return it once it takes connections, on a free port when none is given.
 
         Raises EmbeddedServerError when it does not start; the message ends with its last log lines.
@@ -201,9 +199,7 @@ class PostgresProcess:
             "unix_socket_directories": "",
             "lc_messages": "C",
         }
-        options = [
-            part for name, value in {**settings, **fixed}.items() for part in ("-c", f"{name}={value}")
-        ]
+        options = [part for name, value in {**settings, **fixed}.items() for part in ("-c", f"{name}={value}")]
         account = server_account()
         log_start = log.stat().st_size if log.exists() else 0
         with log.open("ab") as output:
@@ -272,9 +268,7 @@ class PostgresProcess:
             lines = (self.data / "postmaster.pid").read_text().splitlines()
         except FileNotFoundError:
             return False
-        return (
-            len(lines) > _READY_LINE and lines[0] == str(self.pid) and lines[_READY_LINE].strip() == "ready"
-        )
+        return len(lines) > _READY_LINE and lines[0] == str(self.pid) and lines[_READY_LINE].strip() == "ready"
 
 
 def _give_to_server_account(folder: Path) -> None:

