@@ -106,10 +106,10 @@ def desired_login(name: str, *access: tuple[str, Group], **changes: object) -> D
 
 async def observe_database(server: Server, desired: DesiredDatabase) -> ObservedDatabase:
     """What a plan for the database looks at."""
-    shared = await server.shared(desired.roles.all, [desired.name])
+    shared = await server.shared(desired.roles.all, [desired.name, desired.template])
     database = shared.databases.get(desired.name)
     inside = await server.inside(database, desired.name, [e.name for e in desired.extensions])
-    return ObservedDatabase(server.facts, database, shared.roles, inside)
+    return ObservedDatabase(server.facts, database, shared.roles, inside, shared.databases.get(desired.template))
 
 
 async def plan_database(server: Server, desired: DesiredDatabase) -> tuple[Statement, ...]:

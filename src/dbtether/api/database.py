@@ -106,7 +106,7 @@ class Schema(SpecModel):
     name: SchemaName
     """Name of the schema."""
     owner: Identifier | None = None
-    """Role that owns it; the database's owner when left out."""
+    """Role of this database that owns it; the group of its admins when left out."""
 
     @property
     def label(self) -> str:
@@ -159,7 +159,7 @@ class DatabaseSpec(ShapedModel):
     owner: Identifier | None = None
     """Role that owns the database; a role without login that nobody joins when left out."""
     template: Identifier = "template0"
-    """Template database, at creation only."""
+    """Template database, at creation only: one that everybody may copy."""
     encoding: Choice[Encoding] | None = None
     """Character set, at creation only; the template's when left out."""
     lc_collate: Locale | None = None

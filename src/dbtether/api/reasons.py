@@ -22,6 +22,8 @@ class Reason(StrEnum):
     UNSUPPORTED_FIELD = "UnsupportedField"
     IMMUTABLE_FIELD = "ImmutableField"
     IMMUTABLE_DATABASE_PROPERTY = "ImmutableDatabaseProperty"
+    TEMPLATE_NOT_ALLOWED = "TemplateNotAllowed"
+    SCHEMA_NOT_FOUND = "SchemaNotFound"
 
     CLUSTER_NOT_FOUND = "ClusterNotFound"
     CLUSTER_NOT_CONNECTED = "ClusterNotConnected"
@@ -57,7 +59,6 @@ class Reason(StrEnum):
     DATABASE_CONFLICT = "DatabaseConflict"
     ROLE_CONFLICT = "RoleConflict"
     OTHER_INSTALLATION = "OtherInstallation"
-    ROLE_NOT_FOUND = "RoleNotFound"
     DATABASE_INVALID = "DatabaseInvalid"
     DATABASE_CLOSED = "DatabaseClosed"
     DATABASE_IN_USE = "DatabaseInUse"
@@ -133,6 +134,13 @@ EXPLANATIONS: Mapping[Reason, Explanation] = {
     Reason.IMMUTABLE_DATABASE_PROPERTY: _explain(
         "PostgreSQL fixes this property when a database is created.",
         "Put the old value back, or back the database up and restore it into a new one.",
+    ),
+    Reason.TEMPLATE_NOT_ALLOWED: _explain(
+        "The database's template is not open to everybody, so its data may be somebody's, or it does not exist.",
+        "Use template0 or template1, or have a DBA mark the template with IS_TEMPLATE.",
+    ),
+    Reason.SCHEMA_NOT_FOUND: _explain(
+        "A schema that an extension is to go to does not exist.", "Add the schema to spec.schemas."
     ),
     Reason.CLUSTER_NOT_FOUND: _explain(
         "The DBCluster that clusterRef names does not exist.", "Create it, or correct spec.clusterRef.name."
@@ -242,9 +250,6 @@ EXPLANATIONS: Mapping[Reason, Explanation] = {
     Reason.OTHER_INSTALLATION: _explain(
         "The object on the server is marked by another installation of dbtether.",
         "Release it there first, or run this one with that installation's id.",
-    ),
-    Reason.ROLE_NOT_FOUND: _explain(
-        "A role that the spec names does not exist.", "Create it, or correct the field that the message names."
     ),
     Reason.DATABASE_INVALID: _explain(
         "A DROP of the database was interrupted: it cannot be used any more.",

@@ -10,6 +10,7 @@ from dbtether.cli.exits import Exit, Quit
 
 _SUFFIXES = (".yaml", ".yml", ".json")
 STDIN = "-"
+STDIN_SOURCE = "standard input"
 
 
 def read_sources(names: Iterable[str]) -> list[tuple[str, bytes]]:
@@ -50,7 +51,9 @@ def _walk(folder: str) -> Iterator[str]:
         folders[:] = [
             name for name in folders if not name.startswith(".") and not _is_state_directory(Path(place) / name)
         ]
-        yield from (str(Path(place) / name) for name in files if name.endswith(_SUFFIXES) and name[0] != ".")
+        found = (Path(place) / name for name in files if name.endswith(_SUFFIXES) and name[0] != ".")
+        # A pipe among them would be waited for for ever.
+        yield from (str(path) for path in found if path.is_file())
 
 
 def _is_state_directory(folder: Path) -> bool:
@@ -65,7 +68,7 @@ def _raise(error: OSError) -> None:
 def _read(path: str) -> tuple[str, bytes]:
     # One byte more than is allowed, so that the reader of YAML refuses it by name.
     if path == STDIN:
-        return "standard input", sys.stdin.buffer.read(MAX_TEXT_BYTES + 1)
+        return STDIN_SOURCE, sys.stdin.buffer.read(MAX_TEXT_BYTES + 1)
     with Path(path).open("rb") as file:
         return path, file.read(MAX_TEXT_BYTES + 1)
 

@@ -3,6 +3,7 @@
 Everything is checked before anything is written; every problem is told at once.
 """
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -12,7 +13,7 @@ from dbtether.api.manifests import Document, Manifests, Skipped, parse, parse_al
 from dbtether.api.resource import Key, Resource
 from dbtether.api.validation import validate_documents
 from dbtether.cli.exits import Exit, Quit
-from dbtether.cli.sources import read_sources
+from dbtether.cli.sources import STDIN, STDIN_SOURCE, read_sources
 from dbtether.errors import InvalidSpec
 from dbtether.runtime.records import FROM_MANIFEST_LABEL, RecordStore
 from dbtether.runtime.store import Store
@@ -52,10 +53,27 @@ def read_wanted(names: Sequence[str], namespace: str) -> Wanted:
     problems += [_not_yet(document) for document in resources if document.key.kind not in KINDS_AT_WORK]
     if problems:
         raise Quit(Exit.INVALID, *problems)
+    _refuse_empty(names, manifests)
     secrets = tuple(document for document in manifests.documents if document.secret is not None)
     if not resources and not secrets:
         raise Quit(Exit.INVALID, f"no document of apiVersion dbtether.io/v1alpha1 in {', '.join(names)}")
     return Wanted(resources, secrets, manifests.skipped)
+
+
+def _refuse_empty(names: Sequence[str], manifests: Manifests) -> None:
+    """Raises Quit for a name that gave nothing: a generator that failed, whose lack --prune would take for a wish."""
+    sources = [document.source for document in manifests.documents]
+    sources += [skipped.place.rpartition(":")[0] for skipped in manifests.skipped]
+    files = {os.path.realpath(source) for source in sources if source != STDIN_SOURCE}
+    for name in names:
+        place = os.path.realpath(name)
+        gave = (
+            STDIN_SOURCE in sources
+            if name == STDIN
+            else any(file == place or file.startswith(place + os.sep) for file in files)
+        )
+        if not gave:
+            raise Quit(Exit.INVALID, f"-f {name}: holds no document; was what writes it interrupted?")
 
 
 def _readable(texts: Iterable[tuple[str, bytes]], namespace: str) -> Manifests:

@@ -1,5 +1,6 @@
 """The controller of Databases: the database, its owner and groups, what is inside, and its end."""
 
+import contextlib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from dbtether.api.validation import validate_resource
 from dbtether.controllers.base import Controller, connected_server
 from dbtether.controllers.report import Level, Report
 from dbtether.errors import Blocked, Retryable
-from dbtether.postgres.databases.drop import ObservedDatabaseDrop, foreign_session, plan_drop
+from dbtether.postgres.databases.drop import ObservedDatabaseDrop, foreign_session, marker_lost, plan_drop
 from dbtether.postgres.databases.guards import GUARDS
 from dbtether.postgres.databases.model import (
     DesiredDatabase,
@@ -99,15 +100,15 @@ class DatabaseController(Controller):
 
     async def _observe(self, context: _Context) -> ObservedDatabase:
         desired, server = context.desired, context.server
-        owners = [schema.owner for schema in desired.schemas if schema.owner]
-        shared = await server.shared([*desired.roles.all, *owners], [desired.name])
+        shared = await server.shared(desired.roles.all, [desired.name, desired.template])
         database = shared.databases.get(desired.name)
         wanted = [extension.name for extension in desired.extensions]
         owner = shared.roles.get(desired.roles.owner)
         # Never connect to a database before it is known to be ours.
         is_ours = database is None or (owner is not None and database.owner == owner.name)
         inside = await server.inside(database, desired.name, wanted) if is_ours else None
-        return ObservedDatabase(server.facts, database, shared.roles, inside)
+        template = shared.databases.get(desired.template)
+        return ObservedDatabase(server.facts, database, shared.roles, inside, template)
 
     def _refuse_conflict(self, context: _Context, observed: ObservedDatabase) -> None:
         """First come, first served: whom the owner role is marked for, else who began first."""
@@ -144,16 +145,31 @@ class DatabaseController(Controller):
         async def plan_again() -> Sequence[Statement]:
             return plan(desired, await self._observe(context))
 
-        await self.world.run(
-            resource,
-            context.spec.cluster_ref.name,
-            context.server,
-            statements,
-            plan_again,
-            creates=[name for name in desired.roles.all if name not in observed.roles],
-        )
+        try:
+            await self.world.run(
+                resource,
+                context.spec.cluster_ref.name,
+                context.server,
+                statements,
+                plan_again,
+                creates=[name for name in desired.roles.all if name not in observed.roles],
+            )
+        except Blocked:
+            if is_new:
+                await self._undo(context)
+            raise
         if not is_new and not self.world.executor.only_plans:
             await self._tell_repairs(resource, statements)
+
+    async def _undo(self, context: _Context) -> None:
+        """Take back the roles of a database that the server refused to create, so that nothing is half-made."""
+        name, server = context.desired.name, context.server
+        observed = await _observe_drop(server, name)
+        if observed.database is None:
+            statements = plan_drop(name, context.desired.marker, context.desired.roles, observed)
+            # What cannot be taken back now is found again by the next attempt, or by the deletion.
+            with contextlib.suppress(Blocked, Retryable):
+                await self.world.executor.run(context.resource.key, context.spec.cluster_ref.name, server, statements)
 
     async def _tell_repairs(self, resource: Resource, statements: Sequence[Statement]) -> None:
         if resource.status.get("phase") != DatabasePhase.READY:
@@ -212,6 +228,8 @@ class DatabaseController(Controller):
         # Our own idle connections would hold the DROP back, and count as sessions.
         await server.pool.close_database(name)
         observed = await _observe_drop(server, name)
+        if (blocked := marker_lost(mark, role_names(name), observed)) is not None:
+            raise blocked
         statements = plan_drop(name, mark, role_names(name), observed)
         if not statements:
             return

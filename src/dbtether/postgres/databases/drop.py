@@ -124,3 +124,20 @@ def foreign_session(name: str, observed: ObservedDatabaseDrop) -> Verdict:
                 f"close the session",
             )
     return None
+
+
+def marker_lost(marker: Marker, names: RoleNames, observed: ObservedDatabaseDrop) -> Verdict:
+    """The owner role is there, but its comment is no marker any more: whose it is only a person can say.
+
+    With another resource's marker it is that one's, and gone for this one.
+    """
+    owner = observed.roles.get(names.owner)
+    if owner is None or parse_marker(owner.comment) is not None:
+        return None
+    role = sql.Identifier(names.owner).as_string(None)
+    return Blocked(
+        "DatabaseNotOurs",
+        f"Somebody changed the comment of role {names.owner}, which says whose the database is: nothing was dropped; "
+        f"a DBA must run COMMENT ON ROLE {role} IS {sql.Literal(str(marker)).as_string(None)}, or annotate the "
+        f"resource with dbtether.io/force-delete=true to leave everything on the server",
+    )

@@ -236,14 +236,64 @@ def _may_try(desired: DesiredDatabase, name: str) -> bool:
     return name in desired.allowed_extensions
 
 
-def schema_owner_missing(desired: DesiredDatabase, observed: ObservedDatabase) -> Verdict:
-    """A schema's owner must exist before the schema."""
+def template_not_public(desired: DesiredDatabase, observed: ObservedDatabase) -> Verdict:
+    """A template is copied with all its data: only what its owner has opened to everybody may be.
+
+    PostgreSQL asks the same of whoever does not own it (CREATE DATABASE, "Notes"), but not of a superuser.
+    One sentence whether or not it exists: a refusal does not tell.
+    """
+    if observed.database is not None or desired.template == "template0":
+        return None
+    if observed.template is not None and observed.template.is_template:
+        return None
+    return Blocked(
+        "TemplateNotAllowed",
+        f"spec.template: {desired.template} is no template that everybody may copy: use template0 or template1, or "
+        f"have a DBA run ALTER DATABASE {quoted(desired.template)} IS_TEMPLATE true",
+    )
+
+
+def schema_owner_not_ours(desired: DesiredDatabase, observed: ObservedDatabase) -> Verdict:
+    """Another tenant's role, or the admin's, must not come to own anything here: it could not be dropped then."""
     for schema in desired.schemas:
-        if schema.owner and schema.owner not in observed.roles and schema.owner not in desired.roles.all:
+        if schema.owner and schema.owner not in desired.roles.all:
             return Blocked(
-                "RoleNotFound",
-                f"spec.schemas: role {schema.owner}, the owner of schema {schema.name}, does not exist",
+                "ReferenceNotAllowed",
+                f"spec.schemas: {schema.owner} cannot own schema {schema.name}: leave the owner out, or name a role "
+                f"of this database ({', '.join(desired.roles.all)})",
             )
+    return None
+
+
+def extension_version_not_available(desired: DesiredDatabase, observed: ObservedDatabase) -> Verdict:
+    """Before anything is made: an extension of a version that the server lacks."""
+    available = {e.name: e for e in observed.inside.available} if observed.inside is not None else {}
+    for extension in desired.extensions:
+        found = available.get(extension.name)
+        if found is None or extension.version is None or not found.versions or extension.version in found.versions:
+            continue
+        return Blocked(
+            "ExtensionNotAvailable",
+            f"Extension {extension.name} has no version {extension.version} on this server: "
+            f"use one of {', '.join(found.versions)}, or leave spec.extensionOptions.{extension.name}.version out",
+        )
+    return None
+
+
+def extension_schema_missing(desired: DesiredDatabase, observed: ObservedDatabase) -> Verdict:
+    """CREATE EXTENSION makes no schema of its own accord."""
+    if observed.inside is None:
+        return None
+    known = {schema.name for schema in observed.inside.schemas} | {schema.name for schema in desired.schemas}
+    installed = {extension.name for extension in observed.inside.extensions}
+    for extension in desired.extensions:
+        if extension.schema is None or extension.schema in known or extension.name in installed:
+            continue
+        return Blocked(
+            "SchemaNotFound",
+            f"spec.extensionOptions.{extension.name}.schema: {extension.schema} does not exist in database "
+            f"{desired.name}: add it to spec.schemas",
+        )
     return None
 
 
@@ -262,7 +312,10 @@ GUARDS: tuple[Guard, ...] = (
     extension_not_available,
     extension_not_allowed,
     untrusted_needs_superuser,
-    schema_owner_missing,
+    template_not_public,
+    schema_owner_not_ours,
+    extension_version_not_available,
+    extension_schema_missing,
 )
 
 

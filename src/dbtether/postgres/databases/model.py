@@ -55,6 +55,8 @@ class AvailableExtension:
     """The only schema it can be installed in, where it has one."""
     requires: tuple[str, ...] = ()
     """The extensions that must be installed before it."""
+    versions: tuple[str, ...] = ()
+    """Every version it can be installed in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +124,8 @@ class ObservedDatabase:
     """Those of the database's own roles that exist, and the admin's."""
     inside: Inside | None = None
     """None when the database is not there, or cannot be connected to."""
+    template: Database | None = None
+    """The template that a new database is to be made from, if it exists."""
 
     def owner_role(self, names: RoleNames) -> Role | None:
         """The database's owner role, if it exists."""

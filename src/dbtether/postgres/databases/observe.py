@@ -95,7 +95,8 @@ SELECT e.extname::text AS name, e.extversion AS version, n.nspname::text AS sche
 AVAILABLE = """
 SELECT v.name::text AS name, a.default_version, bool_or(v.trusted) AS trusted, min(v.schema::text) AS schema,
        coalesce((SELECT pg_catalog.array_agg(DISTINCT r::text) FROM pg_catalog.pg_available_extension_versions o,
-                 pg_catalog.unnest(o.requires) r WHERE o.name = v.name), '{}') AS requires
+                 pg_catalog.unnest(o.requires) r WHERE o.name = v.name), '{}') AS requires,
+       pg_catalog.array_agg(v.version ORDER BY v.version) AS versions
   FROM pg_catalog.pg_available_extension_versions v JOIN pg_catalog.pg_available_extensions a USING (name)
  WHERE v.name = ANY(%(names)s) AND EXISTS (
     SELECT FROM pg_catalog.unnest(%(names)s::text[]) wanted

@@ -209,7 +209,7 @@ def _create_database(desired: DesiredDatabase) -> Statement:
     if desired.lc_ctype:
         options.append(sql.SQL(" LC_CTYPE {}").format(sql.Literal(desired.lc_ctype)))
     return statement(
-        f"Create database {desired.name}, closed until its privileges are set",
+        f"Create database {desired.name}",
         "",
         "CREATE DATABASE {name} WITH OWNER {owner} TEMPLATE {source} ALLOW_CONNECTIONS false{options}",
         transactional=False,

@@ -61,7 +61,9 @@ class Server:
 
     async def refresh(self) -> ServerFacts:
         """Observe the server's facts anew."""
-        async with self._use(self.maintenance_database, "look at the server") as connection:
+        async with self._use(
+            self.maintenance_database, f"look at the server {self.parameters.host}:{self.parameters.port}"
+        ) as connection:
             self._facts = await observe_server(connection)
         self.pool.major = self._facts.major
         return self._facts
