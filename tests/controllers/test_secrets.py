@@ -1,5 +1,6 @@
 """The Secret is the truth: what stands in it is what the role gets, and nobody else's is ever taken."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import psycopg
@@ -97,10 +98,13 @@ async def test_keys_labels_and_annotations_of_others_survive_in_a_secret_of_ours
 # ---- somebody else's Secret of the wanted name
 
 
-async def with_foreign(world: World, policy: str, **fields: object) -> None:
+FOREIGN = {"token": b"foreign", "password": b"foreign password"}
+NO_PASSWORD = {"token": b"foreign"}
+
+
+async def with_foreign(world: World, policy: str, data: Mapping[str, bytes] | None = None, **fields: object) -> None:
     foreign = {"labels": {"app": "theirs"}, "annotations": {"note": "theirs"}, **fields}
-    data = {"token": b"foreign", "password": b"foreign password"}
-    await world.store.write_secret(Secret(TEAM, "taken", data, **foreign))  # type: ignore[arg-type]
+    await world.store.write_secret(Secret(TEAM, "taken", data or FOREIGN, **foreign))  # type: ignore[arg-type]
     await with_user(world, secret={"name": "taken", "onConflict": policy})
 
 
@@ -114,7 +118,7 @@ async def test_a_foreign_secret_is_refused_and_nothing_is_made(world: World) -> 
 
 @scenario
 async def test_merge_adds_our_keys_and_takes_only_them_away_again(world: World) -> None:
-    await with_foreign(world, "Merge")
+    await with_foreign(world, "Merge", NO_PASSWORD)
     await world.assert_ready()
     merged = await world.secret("taken")
     assert merged.data["token"] == b"foreign"
@@ -129,12 +133,43 @@ async def test_merge_adds_our_keys_and_takes_only_them_away_again(world: World) 
 
 @scenario
 async def test_a_changed_template_leaves_none_of_our_old_keys_in_a_merged_secret(world: World) -> None:
-    await with_foreign(world, "Merge")
+    await with_foreign(world, "Merge", NO_PASSWORD)
     await world.change(world.user_key(), secret={"name": "taken", "onConflict": "Merge", "template": "DB"})
     await world.settled_and_ready()
     assert sorted((await world.secret("taken")).data) == [
         "DB_HOST", "DB_NAME", "DB_PASSWORD", "DB_PORT", "DB_USER", "token",
     ]  # fmt: skip
+
+
+@scenario
+async def test_merge_never_overwrites_somebody_elses_key(world: World) -> None:
+    await with_foreign(world, "Merge")
+    before = await world.secret("taken")
+    user = await world.get(world.user_key())
+    assert (phase(user), await world.reason(user.key)) == ("Failed", "SecretConflict")
+    assert "key password already" in user.status["message"]
+    await world.delete(world.user_key())
+    await world.settle()
+    assert await world.secret("taken") == before
+    assert world.login() not in world.left()
+
+
+@scenario
+async def test_a_changed_template_overwrites_nothing_in_a_merged_secret(world: World) -> None:
+    await with_foreign(world, "Merge", {"DB_HOST": b"theirs"})
+    await world.assert_ready()
+    before = await world.secret("taken")
+    await world.change(world.user_key(), secret={"name": "taken", "onConflict": "Merge", "template": "DB"})
+    await world.settle()
+    assert await world.reason(world.user_key()) == "SecretConflict"
+    assert await world.secret("taken") == before
+    await world.change(world.user_key(), secret={"name": "taken", "onConflict": "Merge", "template": "POSTGRES"})
+    await world.settled_and_ready()
+    await world.edit_secret("taken", POSTGRES_PASSWORD=b"edited-by-hand-1")
+    await world.settled_and_ready()
+    await world.delete(world.user_key())
+    await world.settle()
+    assert dict((await world.secret("taken")).data) == {"DB_HOST": b"theirs"}
 
 
 @scenario
@@ -159,9 +194,7 @@ async def test_adopt_takes_the_secret_over_with_what_is_in_it(world: World) -> N
     ids=["owned", "of another type"],
 )
 @scenario
-async def test_a_secret_of_another_controller_is_never_taken(
-    world: World, policy: str, fields: dict[str, object]
-) -> None:
+async def test_a_secret_of_another_controller_is_never_taken(world: World, policy: str, fields: dict[str, Any]) -> None:
     await with_foreign(world, policy, **fields)
     assert await world.reason(world.user_key()) == "SecretConflict"
     assert (await world.secret("taken")).data["password"] == b"foreign password"
@@ -182,7 +215,7 @@ async def test_a_secret_of_another_user_of_ours_is_never_taken(world: World, pol
 @pytest.mark.parametrize("policy", ["Adopt", "Merge"])
 @scenario
 async def test_two_users_do_not_fight_over_one_secret_that_both_merge_into(world: World, policy: str) -> None:
-    await with_foreign(world, "Merge")
+    await with_foreign(world, "Merge", NO_PASSWORD)
     await world.assert_ready()
     await world.user("second", secret={"name": "taken", "onConflict": policy})
     settlement = await world.settle(8)

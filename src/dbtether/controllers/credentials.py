@@ -67,7 +67,7 @@ def _decoded(value: bytes) -> str | None:
 
 
 def wanted_secret(user: Resource, name: str, existing: Secret | None, spec: SecretSpec, login: Login) -> Secret:
-    """The Secret as it should be stored. Raises Blocked when the name is somebody else's.
+    """The Secret as it should be stored. Raises Blocked when the name, or a key to merge, is somebody else's.
 
     Keys, labels and annotations that are not ours are kept; one that we merged into stays its owner's.
     """
@@ -82,6 +82,7 @@ def wanted_secret(user: Resource, name: str, existing: Secret | None, spec: Secr
         _refuse_foreign(existing, spec)
     is_guest = is_merged(existing, user.key) or (not is_ours and spec.on_conflict is OnConflict.MERGE)
     if is_guest:
+        _refuse_foreign_keys(existing, ours)
         labels.pop(MANAGED_BY)
     kept = {key: value for key, value in existing.data.items() if key not in _our_keys(existing)}
     return replace(
@@ -139,3 +140,15 @@ def _refuse_foreign(existing: Secret, spec: SecretSpec) -> None:
         why = f"its label {USER_LABEL} says that another DatabaseUser's credentials are in it"
     if why is not None:
         raise Blocked("SecretConflict", f"{place} cannot be taken over: {why}; choose another spec.secret.name")
+
+
+def _refuse_foreign_keys(existing: Secret, ours: Mapping[str, bytes]) -> None:
+    """In somebody else's Secret, only keys that nobody has, or that we wrote, are ours to set."""
+    taken = sorted(ours.keys() & existing.data.keys() - set(_our_keys(existing)))
+    if taken:
+        raise Blocked(
+            "SecretConflict",
+            f"Secret {existing.namespace}/{existing.name} has a key {', '.join(taken)} already that is not this "
+            f"user's: nothing was changed; choose other keys by spec.secret.template or spec.secret.keys, "
+            f"or another spec.secret.name",
+        )

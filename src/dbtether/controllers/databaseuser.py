@@ -11,23 +11,24 @@ from dbtether.api.databaseuser import (
     secret_names,
     username,
 )
+from dbtether.api.dbcluster import DBClusterSpec
 from dbtether.api.model import MAX_STATUS_ENTRIES
-from dbtether.api.names import marker, parse_marker
+from dbtether.api.names import Marker, marker, parse_marker
 from dbtether.api.references import DeletionPolicy
-from dbtether.api.resource import Resource
+from dbtether.api.resource import Key, Resource
 from dbtether.api.secret_keys import Login as ClientLogin
-from dbtether.api.validation import validate_resource
-from dbtether.controllers.base import Controller, connected_server
+from dbtether.api.validation import check, validate_resource
+from dbtether.controllers.base import Controller, Waiting, connected_server
 from dbtether.controllers.report import Level, Report
-from dbtether.controllers.userdrop import drop_login
-from dbtether.controllers.userlogin import User, has_password, verify
-from dbtether.controllers.userplaces import find_places, refuse_too_high
+from dbtether.controllers.userdrop import drop_login, lost_marker
+from dbtether.controllers.userlogin import User, has_password, limit_login, observe_login, verify
+from dbtether.controllers.userplaces import find_places, refuse_too_high, remaining_places
 from dbtether.controllers.usersecrets import UserSecrets
 from dbtether.errors import Blocked, Retryable
 from dbtether.postgres.guards import first_blocked
 from dbtether.postgres.passwords import fingerprint
 from dbtether.postgres.roles.guards import GUARDS
-from dbtether.postgres.roles.model import ObservedLogin, Role, role_names
+from dbtether.postgres.roles.model import ObservedLogin, Role
 from dbtether.postgres.roles.plan import plan
 from dbtether.postgres.statement import Statement
 from dbtether.runtime.reconcile import Done, Outcome
@@ -41,16 +42,12 @@ class DatabaseUserController(Controller):
 
     async def ensure(self, resource: Resource) -> Outcome:
         """Create or repair the login. Raises Waiting, Retryable or Blocked."""
-        spec = validate_resource(DatabaseUserSpec, resource)
-        _refuse_unsupported(spec)
-        name = username(spec, resource.key.name)
-        _refuse_another_name(resource, name)
-        cluster_name, places = await find_places(self.world, resource, spec)
-        cluster, server = await connected_server(self.world, cluster_name, resource.key.namespace)
-        refuse_too_high(cluster, places, resource.key.namespace)
-        mark = marker(resource.key.namespace, resource.key.name, self.world.store.installation)
-        user = User(resource, spec, cluster_name, cluster, server, places, name, mark)
-        async with server.lock(f"login {name}"):
+        try:
+            user = await self._admitted(resource)
+        except (Waiting, Blocked):
+            await self._withdraw(resource)
+            raise
+        async with user.server.lock(f"login {user.name}"):
             observed = await self._observe(user)
             self._refuse_foreign_role(user, observed.role)
             _refuse_by_guards(user, observed)
@@ -74,9 +71,8 @@ class DatabaseUserController(Controller):
             return
         cluster, name = str(resource.status["clusterName"]), str(resource.status["username"])
         _, server = await connected_server(self.world, cluster, resource.key.namespace, was_admitted=True)
-        mark = marker(resource.key.namespace, resource.key.name, self.world.store.installation)
         async with server.lock(f"login {name}"):
-            await drop_login(self.world, resource, cluster, server, name, mark)
+            await drop_login(self.world, resource, cluster, server, name, self._marker(resource))
         await secrets.remove()
         self.world.verified_logins.pop(resource.key, None)
 
@@ -86,6 +82,41 @@ class DatabaseUserController(Controller):
         secrets = UserSecrets(self.world.store, resource, spec)
         await (secrets.release() if spec.deletion_policy is DeletionPolicy.RETAIN else secrets.remove())
         return f"login {resource.status.get('username')} on DBCluster {resource.status['clusterName']}"
+
+    # -- what it may have -----------------------------------------------------------------------------
+
+    async def _admitted(self, resource: Resource) -> User:
+        """The user with its places. Raises Waiting, Retryable or Blocked while somebody does not admit it."""
+        spec = validate_resource(DatabaseUserSpec, resource)
+        _refuse_unsupported(spec)
+        name = username(spec, resource.key.name)
+        _refuse_another_name(resource, name)
+        cluster_name, places = await find_places(self.world, resource, spec)
+        cluster, server = await connected_server(self.world, cluster_name, resource.key.namespace)
+        refuse_too_high(cluster, places, resource.key.namespace)
+        return User(resource, spec, cluster_name, cluster, server, places, name, self._marker(resource))
+
+    async def _withdraw(self, resource: Resource) -> None:
+        """Take from the login of a refused user what it may have no longer. Raises Retryable or Blocked."""
+        cluster_name, name = resource.status.get("clusterName"), resource.status.get("username")
+        cluster = None if not cluster_name else await self.world.store.get(Key("DBCluster", "", cluster_name))
+        cluster_spec = None if cluster is None else check(DBClusterSpec, cluster.key, cluster.spec)[0]
+        if cluster_spec is None or not cluster_name or not name:
+            return
+        spec, problems = check(DatabaseUserSpec, resource.key, resource.spec)
+        places = await remaining_places(self.world, resource, None if problems else spec, cluster_spec)
+        if places is None:
+            return
+        try:
+            _, server = await connected_server(self.world, cluster_name, resource.key.namespace, was_admitted=True)
+        except Waiting:
+            # The DBCluster wakes the user when it is there again; until then it hears why it is refused.
+            return
+        async with server.lock(f"login {name}"):
+            await limit_login(self.world, resource, cluster_name, server, name, self._marker(resource), places)
+
+    def _marker(self, resource: Resource) -> Marker:
+        return marker(resource.key.namespace, resource.key.name, self.world.store.installation)
 
     # -- whose login it is ----------------------------------------------------------------------------
 
@@ -102,6 +133,8 @@ class DatabaseUserController(Controller):
                 f"{other} names role {user.name} on the same DBCluster and was first: choose another "
                 f"spec.username, or delete one of the two",
             )
+        if user.resource.status.get("username") == user.name and (blocked := lost_marker(role, user.marker)):
+            raise blocked
         if role is not None:
             raise Blocked(
                 "RoleNotOurs",
@@ -155,15 +188,7 @@ class DatabaseUserController(Controller):
         return True
 
     async def _observe(self, user: User) -> ObservedLogin:
-        groups = [group for place in user.places for group in role_names(place.database).all]
-        shared = await user.server.shared([user.name, *groups], [place.database for place in user.places])
-        return ObservedLogin(
-            user.server.facts,
-            shared.roles.get(user.name),
-            {**self.world.executor.assumed_roles(user.cluster_name), **shared.roles},
-            {found.name: found.acl for found in shared.databases.values()},
-            {found.name: found.owner for found in shared.databases.values()},
-        )
+        return await observe_login(self.world, user.cluster_name, user.server, user.name, user.places)
 
     def _fingerprint(self, user: User, password: str) -> str:
         return fingerprint(self.world.store.fingerprint_key, user.name, password)

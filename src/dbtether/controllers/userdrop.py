@@ -6,19 +6,23 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from psycopg import sql
 
-from dbtether.api.names import Marker
+from dbtether.api.kinds import FORCE_DELETE
+from dbtether.api.names import Marker, parse_marker
 from dbtether.api.resource import Resource
 from dbtether.controllers.base import World
-from dbtether.errors import Retryable
+from dbtether.errors import Blocked, Retryable
 from dbtether.postgres.roles.drop import ObservedDrop, owns_a_database, plan_drop
-from dbtether.postgres.roles.model import role_names
+from dbtether.postgres.roles.model import Role, role_names
 from dbtether.postgres.roles.plan import administrator_of
 from dbtether.postgres.server.access import Server
 from dbtether.postgres.statement import Statement, statement
 
 
 async def drop_login(world: World, user: Resource, cluster: str, server: Server, name: str, marker: Marker) -> None:
-    """Make the login and everything it was granted vanish, if it is ours. Raises Retryable or Blocked."""
+    """Make the login and everything it was granted vanish, unless another resource has it by now.
+
+    Raises Retryable or Blocked; Blocked also when the login lost its marker, since it would go on working.
+    """
     observed = await _observe(server, name)
     owners = _owners(observed)
     async with _locked(server, owners):
@@ -29,6 +33,8 @@ async def drop_login(world: World, user: Resource, cluster: str, server: Server,
         observed = await _observe(server, name)
         if not set(_owners(observed)) <= set(owners):
             raise Retryable("Retrying", f"Login {name} is in more databases than a moment ago; trying again")
+        if (blocked := lost_marker(observed.role, marker)) is not None:
+            raise blocked
         statements = await _plan(server, name, marker, observed)
         if not statements:
             return
@@ -37,6 +43,23 @@ async def drop_login(world: World, user: Resource, cluster: str, server: Server,
         await world.run(user, cluster, server, statements, plan_again)
         if not world.executor.only_plans and name in (await server.shared([name])).roles:
             raise Retryable("Retrying", f"Login {name} is still there; trying again")
+
+
+def lost_marker(role: Role | None, marker: Marker) -> Blocked | None:
+    """The complaint about a login that we made and whose comment says by now nothing about whose it is."""
+    if role is None:
+        return None
+    found = parse_marker(role.comment)
+    names_this = found is not None and (found.namespace, found.name) == (marker.namespace, marker.name)
+    if found == marker or (found is not None and not (names_this and found.is_older_form)):
+        return None
+    name, mark = sql.Identifier(role.name).as_string(None), sql.Literal(str(marker)).as_string(None)
+    return Blocked(
+        "RoleNotOurs",
+        f"Role {role.name} was made for this resource, but somebody changed its comment, which says whose it is: "
+        f"nothing was changed; a DBA must run COMMENT ON ROLE {name} IS {mark} to give it back, or, when the "
+        f"resource is deleted, annotate it with {FORCE_DELETE}=true and the role stays",
+    )
 
 
 async def _observe(server: Server, name: str) -> ObservedDrop:

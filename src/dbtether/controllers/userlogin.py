@@ -1,21 +1,26 @@
-"""One DatabaseUser's login as it should be, and the proof that it works: logging in as the user would."""
+"""One DatabaseUser's login as it should be, what is taken from it, and the proof that it works: logging in."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from dbtether.api.databaseuser import DatabaseUserSpec
 from dbtether.api.dbcluster import DBClusterSpec
-from dbtether.api.names import Group, Marker
+from dbtether.api.names import Group, Marker, parse_marker
 from dbtether.api.references import Privileges
 from dbtether.api.resource import Resource
 from dbtether.api.times import parse_instant
+from dbtether.controllers.base import World
 from dbtether.controllers.userplaces import Place
 from dbtether.errors import Blocked, Retryable
+from dbtether.postgres.guards import first_blocked
 from dbtether.postgres.login import Login, LoginResult, try_login
 from dbtether.postgres.passwords import matches, scram_verifier
-from dbtether.postgres.roles.model import Access, DesiredLogin, Role, role_names
-from dbtether.postgres.roles.plan import switches_role
+from dbtether.postgres.roles.guards import GUARDS
+from dbtether.postgres.roles.model import Access, DesiredLogin, ObservedLogin, Role, role_names
+from dbtether.postgres.roles.plan import plan, switches_role
 from dbtether.postgres.server.access import Server
+from dbtether.postgres.statement import Statement
 
 _GROUPS = {
     Privileges.READONLY: Group.READONLY,
@@ -44,7 +49,7 @@ class User:
         return DesiredLogin(
             name=self.name,
             marker=self.marker,
-            access=tuple(Access(place.database, _GROUPS[place.target.privileges]) for place in self.places),
+            access=_access(self.places),
             verifier=None if new_password is None else scram_verifier(new_password, self.name),
             connection_limit=spec.connection_limit,
             valid_until=None if spec.valid_until is None else parse_instant(spec.valid_until),
@@ -59,6 +64,54 @@ class User:
         if self.spec.valid_until is not None and parse_instant(self.spec.valid_until) <= now:
             return "spec.validUntil has passed"
         return None
+
+
+def _access(places: Iterable[Place]) -> tuple[Access, ...]:
+    return tuple(Access(place.database, _GROUPS[place.target.privileges]) for place in places)
+
+
+async def observe_login(
+    world: World, cluster: str, server: Server, name: str, places: Sequence[Place]
+) -> ObservedLogin:
+    """The login and what belongs to its databases, with the roles that a plan would have made by now."""
+    groups = [group for place in places for group in role_names(place.database).all]
+    shared = await server.shared([name, *groups], [place.database for place in places])
+    return ObservedLogin(
+        server.facts,
+        shared.roles.get(name),
+        {**world.executor.assumed_roles(cluster), **shared.roles},
+        {found.name: found.acl for found in shared.databases.values()},
+        {found.name: found.owner for found in shared.databases.values()},
+    )
+
+
+async def limit_login(
+    world: World, user: Resource, cluster: str, server: Server, name: str, marker: Marker, places: Sequence[Place]
+) -> None:
+    """Take every access but that to `places` from the login, if it is ours. Raises Retryable or Blocked.
+
+    Nothing else of it changes: password, limits and settings stay as they are.
+    """
+
+    def plan_for(observed: ObservedLogin) -> Sequence[Statement]:
+        role = observed.role
+        if role is None or parse_marker(role.comment) != marker:
+            return ()
+        # What has lost its groups gives no access, and nothing can be granted there.
+        standing = [place for place in places if set(role_names(place.database).all) <= set(observed.roles)]
+        desired = DesiredLogin(
+            name, marker, _access(standing), connection_limit=role.connection_limit, valid_until=role.valid_until
+        )
+        statements = plan(desired, observed)
+        if statements and (blocked := first_blocked(GUARDS, desired, observed)) is not None:
+            raise blocked
+        return statements
+
+    async def plan_again() -> Sequence[Statement]:
+        return plan_for(await observe_login(world, cluster, server, name, places))
+
+    if statements := await plan_again():
+        await world.run(user, cluster, server, statements, plan_again)
 
 
 async def has_password(user: User, role: Role | None, password: str) -> bool:

@@ -1,10 +1,14 @@
-"""Where a DatabaseUser belongs: the Databases that it refers to, their consent, and their one DBCluster."""
+"""Where a DatabaseUser belongs: the Databases that it refers to, their consent, their one DBCluster; and what
+is left of that when consent is withdrawn.
+"""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 from dbtether.api.database import DatabasePhase, DatabaseSpec, database_name
-from dbtether.api.databaseuser import DatabaseUserSpec, Target
+from dbtether.api.databaseuser import DatabaseUserSpec, Target, UserDatabaseStatus
 from dbtether.api.dbcluster import DBClusterSpec
+from dbtether.api.references import Privileges
 from dbtether.api.resource import Key, Resource
 from dbtether.api.validation import check
 from dbtether.controllers.base import Waiting, World
@@ -78,3 +82,76 @@ def refuse_too_high(cluster: DBClusterSpec, places: tuple[Place, ...], namespace
                 f"{place.target.privileges} on database {place.database}: the DBCluster allows at most "
                 f"{limit} for users of namespace {namespace} (its spec.maxPrivileges)",
             )
+
+
+# ---- consent that is withdrawn
+
+_Places = dict[tuple[str, str], Place]
+"""By namespace and name of the Database."""
+
+
+async def remaining_places(
+    world: World, user: Resource, spec: DatabaseUserSpec | None, cluster: DBClusterSpec
+) -> tuple[Place, ...] | None:
+    """What a refused user may keep of what it has; None when nobody took his consent back.
+
+    A Database that is away, invalid or not Ready takes nothing back. With an invalid spec (None) the status
+    alone tells what the user has: nobody keeps access by breaking his own resource.
+    """
+    namespace = user.key.namespace
+    if not cluster.allows(namespace, await world.namespace_labels(namespace)):
+        return ()
+    limit = cluster.privileges_limit(namespace)
+    asked = {(target.namespace, target.name): target for target in (spec.targets(namespace) if spec else ())}
+    has = _recorded(user)
+    if _is_cut(user):
+        has |= {key: place for key, place in (await _ready_places(world, asked)).items() if key not in has}
+    refused = {key for key in {**asked, **has} if await _is_refused(world, user, key)}
+    levels = [target.privileges for target in (*asked.values(), *(place.target for place in has.values()))]
+    is_too_high = limit is not None and any(level.rank > limit.rank for level in levels)
+    if not refused and not is_too_high:
+        return None
+    kept = [key for key in has if key not in refused and (spec is None or key in asked)]
+    return tuple(_lowered(has[key], asked.get(key), limit) for key in kept)
+
+
+def _lowered(place: Place, asked: Target | None, limit: Privileges | None) -> Place:
+    """The place with the lowest of what the user has, asks for and may have."""
+    levels = [place.target.privileges, limit, None if asked is None else asked.privileges]
+    lowest = min((level for level in levels if level is not None), key=lambda level: level.rank)
+    return replace(place, target=replace(place.target, privileges=lowest))
+
+
+def _recorded(user: Resource) -> _Places:
+    """What the user had when it was Ready, as its status tells."""
+    found: _Places = {}
+    for entry in user.status.get("databases", ()):
+        known = UserDatabaseStatus.model_validate(entry)
+        if known.database_name is not None and known.privileges is not None:
+            target = Target(known.namespace, known.name, known.privileges)
+            found[(target.namespace, target.name)] = Place(target, known.database_name)
+    return found
+
+
+def _is_cut(user: Resource) -> bool:
+    """Whether the status has no room for all of the user's databases."""
+    return bool(user.status.get("databasesCount", 0) > len(user.status.get("databases", ())))
+
+
+async def _ready_places(world: World, targets: Mapping[tuple[str, str], Target]) -> _Places:
+    found: _Places = {}
+    for (namespace, name), target in targets.items():
+        key = Key("Database", namespace, name)
+        database = await world.store.get(key)
+        spec = None if database is None else check(DatabaseSpec, key, database.spec)[0]
+        if database is not None and spec is not None and database.status.get("phase") == DatabasePhase.READY:
+            found[(namespace, name)] = Place(target, database_name(spec, name))
+    return found
+
+
+async def _is_refused(world: World, user: Resource, target: tuple[str, str]) -> bool:
+    """Whether the Database is there and does not allow the user's namespace."""
+    key = Key("Database", *target)
+    database = await world.store.get(key)
+    spec = None if database is None else check(DatabaseSpec, key, database.spec)[0]
+    return spec is not None and not spec.allows(key.namespace, user.key.namespace)
