@@ -5,7 +5,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.workload import fill, local_store, log_statements, record_plan, replay, run_engine, writes_in_log
+from bench.workload import fill, local_store, log_in, log_statements, record_plan, replay, run_engine, writes_in_log
 from dbtether.embedded import EmbeddedServer
 
 CONNECTIONS = 10
@@ -19,6 +19,8 @@ class Result:
     ours_seconds: float
     server_seconds: float
     plain_seconds: float
+    login_seconds: float
+    """As many logins as there are users, by plain psycopg."""
     again_seconds: float
     again_writes: int
     again_round_trips: float
@@ -45,11 +47,13 @@ async def _measure(databases: int, users: int) -> Result:
                 again = await run_engine(store)
                 writes = writes_in_log(log, position)
             plain = await asyncio.to_thread(replay, rival, plans, CONNECTIONS)
+            logins = await asyncio.to_thread(log_in, rival, databases * users, CONNECTIONS)
     return Result(
         statements=sum(len(plan.statements) for plan in plans),
         ours_seconds=first.seconds,
         server_seconds=first.server_seconds,
         plain_seconds=plain,
+        login_seconds=logins,
         again_seconds=again.seconds,
         again_writes=len([text for text in writes if not text.startswith(("BEGIN", "COMMIT"))]),
         again_round_trips=again.connection_uses / databases,
@@ -62,11 +66,13 @@ def report(databases: int, users: int, runs: int) -> None:
     for number in range(runs):
         result = measure(databases, users)
         ratio = result.ours_seconds / result.plain_seconds
+        with_logins = result.ours_seconds / (result.plain_seconds + result.login_seconds)
         ours_alone = result.ours_seconds - result.server_seconds
         print(
             f"  run {number + 1}: first apply {result.ours_seconds:.2f} s "
             f"(waiting for the server {result.server_seconds:.2f}, ours alone {ours_alone:.2f}), "
-            f"plain psycopg {result.plain_seconds:.2f} s ({result.statements} statements), ratio {ratio:.2f}; "
+            f"plain psycopg {result.plain_seconds:.2f} s ({result.statements} statements), ratio {ratio:.2f}, "
+            f"with the users' logins ({result.login_seconds:.2f} s) {with_logins:.2f}; "
             f"second apply {result.again_seconds:.2f} s, {result.again_writes} statements that write, "
             f"{result.again_round_trips:.2f} round trips a database"
         )

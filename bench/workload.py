@@ -105,6 +105,14 @@ def replay(server: EmbeddedServer, plans: Sequence[Planned], connections: int) -
     return seconds
 
 
+def log_in(server: EmbeddedServer, count: int, connections: int) -> float:
+    """Seconds that so many logins take by plain psycopg, so many at a time: what each user's proof costs."""
+    started = time.perf_counter()
+    with ThreadPoolExecutor(connections) as threads:
+        list(threads.map(lambda _: _connect(server, "postgres").close(), range(count)))
+    return time.perf_counter() - started
+
+
 def _replay_one(
     server: EmbeddedServer, plan: Planned, idle: SimpleQueue[psycopg.Connection[tuple[object, ...]]]
 ) -> None:
