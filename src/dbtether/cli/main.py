@@ -196,7 +196,7 @@ def credentials(
     state: State = ".dbtether",
     output: Output = "table",
 ) -> None:
-    """Show how a user logs in; the password only when asked."""
+    """Show how a user logs in; the password only with --key, or -o json or yaml."""
     from dbtether.cli.credentials import credentials_command
     from dbtether.cli.options import checked_output
 
