@@ -9,6 +9,8 @@ import ssl
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,6 +86,16 @@ class ControlPlane:
     def api_server(self) -> Child:
         """The API server's process, to stop, to pause or to kill; `start_api_server` brings it back."""
         return self._children["kube-apiserver"]
+
+    @contextmanager
+    def without_garbage_collector(self) -> Iterator[None]:
+        """Pause the controller manager, which deletes what names an owner that does not exist."""
+        manager = self._children["kube-controller-manager"]
+        manager.send(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            manager.send(signal.SIGCONT)
 
     def start_api_server(self) -> None:
         """Start the API server anew on its port, and return once it is ready."""
