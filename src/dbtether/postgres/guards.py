@@ -7,6 +7,8 @@ having passed.
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
+from psycopg import sql
+
 from dbtether.errors import Blocked
 
 Desired = TypeVar("Desired")
@@ -20,3 +22,8 @@ def first_blocked(
 ) -> Verdict:
     """The answer of the first guard that blocks, or None."""
     return next((found for guard in guards if (found := guard(desired, observed)) is not None), None)
+
+
+def quoted(name: str) -> str:
+    """A name as it stands in a statement that a DBA is asked to run."""
+    return sql.Identifier(name).as_string(None)

@@ -2,20 +2,13 @@
 
 from collections.abc import Callable
 
-from psycopg import sql
-
 from dbtether.api.names import parse_marker
 from dbtether.errors import Blocked
 from dbtether.postgres.databases.model import DesiredDatabase, ObservedDatabase
 from dbtether.postgres.databases.plan import is_unfinished
-from dbtether.postgres.guards import Verdict
+from dbtether.postgres.guards import Verdict, quoted
 
 Guard = Callable[[DesiredDatabase, ObservedDatabase], Verdict]
-
-
-def quoted(name: str) -> str:
-    """A name as it stands in a statement that a DBA is asked to run."""
-    return sql.Identifier(name).as_string(None)
 
 
 def server_is_read_only(_: DesiredDatabase, observed: ObservedDatabase) -> Verdict:

@@ -127,10 +127,6 @@ class ObservedDatabase:
     template: Database | None = None
     """The template that a new database is to be made from, if it exists."""
 
-    def owner_role(self, names: RoleNames) -> Role | None:
-        """The database's owner role, if it exists."""
-        return self.roles.get(names.owner)
-
 
 @dataclass(frozen=True, slots=True)
 class Session:

@@ -127,41 +127,41 @@ def default_grants(
     grant, revoke = privilege_differences(wanted, observed, creator)
     options = surplus_grant_options(wanted, observed, creator)
     objects = _DEFAULT_KINDS[kind].as_string(None).lower()
-    for privileges, grantees in _by_privileges(options):
-        yield statement(
-            f"Take the right to grant {', '.join(sorted(privileges))} on {objects} that {creator} will create from "
-            f"{_people(grantees)}",
-            database,
-            "ALTER DEFAULT PRIVILEGES FOR ROLE {creator} "
-            "REVOKE GRANT OPTION FOR {privileges} ON {kind} FROM {grantee} CASCADE",
-            as_role=as_role,
-            creator=sql.Identifier(creator),
-            privileges=_privileges(privileges),
-            kind=_DEFAULT_KINDS[kind],
-            grantee=_grantees(grantees),
-        )
-    for privileges, grantees in _by_privileges(revoke):
-        yield statement(
-            f"Take {', '.join(sorted(privileges))} on {objects} that {creator} will create from {_people(grantees)}",
-            database,
+    for what, preposition, template, changes in (
+        (
+            "Take the right to grant",
+            "from",
+            (
+                "ALTER DEFAULT PRIVILEGES FOR ROLE {creator} "
+                "REVOKE GRANT OPTION FOR {privileges} ON {kind} FROM {grantee} CASCADE"
+            ),
+            options,
+        ),
+        (
+            "Take",
+            "from",
             "ALTER DEFAULT PRIVILEGES FOR ROLE {creator} REVOKE {privileges} ON {kind} FROM {grantee}",
-            as_role=as_role,
-            creator=sql.Identifier(creator),
-            privileges=_privileges(privileges),
-            kind=_DEFAULT_KINDS[kind],
-            grantee=_grantees(grantees),
-        )
-    for privileges, grantees in _by_privileges(grant):
-        yield statement(
-            f"Give {', '.join(sorted(privileges))} on {objects} that {creator} will create to {_people(grantees)}",
-            database,
+            revoke,
+        ),
+        (
+            "Give",
+            "to",
             "ALTER DEFAULT PRIVILEGES FOR ROLE {creator} GRANT {privileges} ON {kind} TO {grantee}",
-            as_role=as_role,
-            creator=sql.Identifier(creator),
-            privileges=_privileges(privileges),
-            kind=_DEFAULT_KINDS[kind],
-            grantee=_grantees(grantees),
-        )
+            grant,
+        ),
+    ):
+        for privileges, grantees in _by_privileges(changes):
+            listed = ", ".join(sorted(privileges))
+            yield statement(
+                f"{what} {listed} on {objects} that {creator} will create {preposition} {_people(grantees)}",
+                database,
+                template,
+                as_role=as_role,
+                creator=sql.Identifier(creator),
+                privileges=_privileges(privileges),
+                kind=_DEFAULT_KINDS[kind],
+                grantee=_grantees(grantees),
+            )
 
 
 def _cascade(observed: Acl, grantees: Sequence[str]) -> sql.SQL:

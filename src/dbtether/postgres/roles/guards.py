@@ -2,19 +2,13 @@
 
 from collections.abc import Callable
 
-from psycopg import sql
-
 from dbtether.api.names import ROLE_PREFIX, Group, parse_marker
 from dbtether.errors import Blocked
-from dbtether.postgres.guards import Verdict
+from dbtether.postgres.guards import Verdict, quoted
 from dbtether.postgres.roles.model import DesiredLogin, ObservedLogin, role_names
 from dbtether.postgres.roles.plan import administrator_of, unwanted_memberships
 
 Guard = Callable[[DesiredLogin, ObservedLogin], Verdict]
-
-
-def _quoted(name: str) -> str:
-    return sql.Identifier(name).as_string(None)
 
 
 def server_is_read_only(_: DesiredLogin, observed: ObservedLogin) -> Verdict:
@@ -57,7 +51,7 @@ def role_is_too_powerful(desired: DesiredLogin, observed: ObservedLogin) -> Verd
     return Blocked(
         "MissingPrivileges",
         f"Somebody gave role {role.name} rights that no tenant may have: a superuser must run "
-        f"ALTER ROLE {_quoted(role.name)} {' '.join(wrong)}",
+        f"ALTER ROLE {quoted(role.name)} {' '.join(wrong)}",
     )
 
 
@@ -68,7 +62,7 @@ def admin_lacks_createrole(desired: DesiredLogin, observed: ObservedLogin) -> Ve
         return None
     return Blocked(
         "MissingPrivileges",
-        f"The admin cannot create login {desired.name}: a DBA must run ALTER ROLE {_quoted(server.admin)} CREATEROLE",
+        f"The admin cannot create login {desired.name}: a DBA must run ALTER ROLE {quoted(server.admin)} CREATEROLE",
     )
 
 
@@ -83,7 +77,7 @@ def admin_lacks_login(desired: DesiredLogin, observed: ObservedLogin) -> Verdict
     return Blocked(
         "MissingPrivileges",
         f"The admin has no rights on role {role.name}: a DBA must run "
-        f"GRANT {_quoted(role.name)} TO {_quoted(owner)} WITH ADMIN TRUE",
+        f"GRANT {quoted(role.name)} TO {quoted(owner)} WITH ADMIN TRUE",
     )
 
 
@@ -97,8 +91,8 @@ def membership_of_another_grantor(desired: DesiredLogin, observed: ObservedLogin
             return Blocked(
                 "MissingPrivileges",
                 f"{edge.grantor} put {edge.member} into {edge.role}, and only {edge.grantor} or a superuser can end "
-                f"that: run REVOKE {_quoted(edge.role)} FROM {_quoted(edge.member)} "
-                f"GRANTED BY {_quoted(edge.grantor)}",
+                f"that: run REVOKE {quoted(edge.role)} FROM {quoted(edge.member)} "
+                f"GRANTED BY {quoted(edge.grantor)}",
             )
     return None
 
