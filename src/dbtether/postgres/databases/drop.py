@@ -12,7 +12,7 @@ from psycopg import sql
 from dbtether.api.names import Marker, parse_marker
 from dbtether.errors import Blocked
 from dbtether.postgres.databases.model import Database, Session
-from dbtether.postgres.databases.plan import acting_as
+from dbtether.postgres.databases.powers import acting_as
 from dbtether.postgres.guards import Verdict
 from dbtether.postgres.roles.model import Role, RoleNames
 from dbtether.postgres.roles.plan import administrator_of

@@ -17,6 +17,7 @@ from dbtether.postgres.databases.model import (
     ObservedDatabase,
     new_database_acl,
 )
+from dbtether.postgres.databases.powers import acting_as, creators, manageable_owners
 from dbtether.postgres.grants.acl import PUBLIC
 from dbtether.postgres.grants.model import ObjectKind, Schema, group_privileges
 from dbtether.postgres.grants.plan import default_grants, object_grants
@@ -47,11 +48,6 @@ def sees_everything(desired: DesiredDatabase, observed: ObservedDatabase) -> boo
     if observed.database is None:
         return desired.template == "template0"
     return observed.inside is not None
-
-
-def acting_as(server: ServerFacts, role: str) -> str | None:
-    """The role a statement runs as when the owner's (or a group's) rights are needed."""
-    return role if server.acts_as_owner else None
 
 
 def _roles(desired: DesiredDatabase, observed: ObservedDatabase) -> Iterator[Statement]:
@@ -287,18 +283,6 @@ def _schemas(desired: DesiredDatabase, server: ServerFacts, inside: Inside) -> I
             )
 
 
-def manageable_owners(desired: DesiredDatabase, server: ServerFacts) -> dict[str, str | None]:
-    """The owners whose objects the admin can grant on, each with the role to act as.
-
-    A superuser can for every owner; those are not in the table.
-    """
-    owner, admins = desired.roles.owner, desired.roles.groups[Group.ADMIN]
-    table: dict[str, str | None] = {owner: acting_as(server, owner), admins: acting_as(server, admins)}
-    if server.major >= 15:
-        table["pg_database_owner"] = acting_as(server, owner)
-    return table
-
-
 def _schema_privileges(desired: DesiredDatabase, server: ServerFacts, inside: Inside) -> Iterator[Statement]:
     owners = manageable_owners(desired, server)
     present = list(inside.schemas)
@@ -321,12 +305,6 @@ def _schema_privileges(desired: DesiredDatabase, server: ServerFacts, inside: In
             schema.owner,
             as_role=owners.get(schema.owner),
         )
-
-
-def creators(desired: DesiredDatabase, server: ServerFacts) -> tuple[str, ...]:
-    """The roles whose future objects the groups shall see: the admins' group, and a superuser admin."""
-    admins = desired.roles.groups[Group.ADMIN]
-    return (admins, server.admin) if server.is_superuser else (admins,)
 
 
 def _default_privileges(desired: DesiredDatabase, observed: ObservedDatabase, inside: Inside) -> Iterator[Statement]:
