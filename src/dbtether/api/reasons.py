@@ -76,6 +76,9 @@ class Reason(StrEnum):
     ROLE_HAS_DEPENDENTS = "RoleHasDependents"
     IN_USE = "InUse"
 
+    BACKUP_FAILED = "BackupFailed"
+    BACKUP_NOT_ALLOWED = "BackupNotAllowed"
+    CLIENT_NOT_FOUND = "ClientNotFound"
     ALREADY_RESTORED = "AlreadyRestored"
     TARGET_NOT_EMPTY = "TargetNotEmpty"
 
@@ -300,6 +303,18 @@ EXPLANATIONS: Mapping[Reason, Explanation] = {
     ),
     Reason.IN_USE: _explain(
         "Other resources refer to this one, so it cannot go yet.", "Delete the resources that the message names first."
+    ),
+    Reason.BACKUP_FAILED: _explain(
+        "A backup ended without a complete object; nothing of it is visible in the storage.",
+        "Read the message: pg_dump's or the storage's own words. It is tried again.",
+    ),
+    Reason.BACKUP_NOT_ALLOWED: _explain(
+        "The backup's login may not read something in the database, or row security hides rows from it.",
+        "Grant it what the message names, or have the object's owner hand it to the database's admins.",
+    ),
+    Reason.CLIENT_NOT_FOUND: _explain(
+        "The machine has no client programs of the server's major version.",
+        "Install the package that the message names, or use the operator's image, which has them all.",
     ),
     Reason.ALREADY_RESTORED: _explain(
         "This restore was already done once.",
