@@ -1,7 +1,7 @@
 """What is missing is waited for, and its coming wakes those who wait: nothing is polled."""
 
 import pytest
-from tests.controllers.world import PLATFORM, World, condition, phase, reason_of, scenario
+from tests.controllers.world import PLATFORM, World, phase, reason_of, scenario
 
 from dbtether.controllers.engine import opened_engine
 
@@ -194,21 +194,3 @@ async def test_finalizers_of_the_older_operator_are_exchanged(world: World) -> N
     await world.settle()
     assert (await world.get(world.user_key())).finalizers == ("someone.else/finalizer",)
     assert world.login() not in world.left()
-
-
-@scenario
-async def test_an_admin_without_createrole_is_told_the_statement(world: World) -> None:
-    if world.admin.is_superuser:
-        pytest.skip("a superuser lacks nothing")
-    await world.cluster()
-    await world.database()
-    try:
-        world.execute("ALTER ROLE {} NOCREATEROLE", world.admin.user)
-        await world.settle()
-        assert await world.reason(world.database_key()) == "MissingPrivileges"
-        missing = (await world.status(world.cluster_key))["missingPrivileges"]
-        assert missing == [{"privilege": "CREATEROLE", "statement": f'ALTER ROLE "{world.admin.user}" CREATEROLE'}]
-        assert condition(await world.get(world.database_key()), "Stalled") is not None
-    finally:
-        world.execute("ALTER ROLE {} CREATEROLE", world.admin.user)
-    await world.settled_and_ready()

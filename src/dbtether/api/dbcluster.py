@@ -168,11 +168,22 @@ class DBClusterPhase(StrEnum):
     FAILED = "Failed"
 
 
+class Severity(StrEnum):
+    """How much a missing privilege matters."""
+
+    REQUIRED = "Required"
+    ADVICE = "Advice"
+
+
 class MissingPrivilege(StatusModel):
-    """Something the admin login lacks."""
+    """Something the admin login lacks, or the server leaves open."""
 
     privilege: str
     """What is missing, such as CREATEROLE."""
+    severity: Severity
+    """Required: work is Blocked without it. Advice: everything works, but less well guarded."""
+    purpose: str
+    """What it is for."""
     statement: str
     """The exact statement that a DBA must run."""
 
@@ -189,7 +200,7 @@ class DBClusterStatus(KindStatus):
     superuser: bool | None = None
     """Whether the admin login is a superuser."""
     missing_privileges: tuple[MissingPrivilege, ...] = ()
-    """What the admin login lacks, each with the statement for a DBA; the first 50."""
+    """What the admin login lacks and the server leaves open, each with the statement for a DBA; the first 50."""
     missing_privileges_count: int | None = None
     """How many there are."""
     server_identity: str | None = None

@@ -163,10 +163,10 @@ def _next_step(reason: str, message: str) -> str:
 
 
 def missing_privileges(resource: Resource) -> tuple[str, ...]:
-    """The statements that a DBA must run for a DBCluster's admin, one sentence each."""
+    """The statements that a DBA must run for a DBCluster's admin, one sentence each; advice is in `describe`."""
     entries = resource.status.get("missingPrivileges") or ()
     return tuple(
         f"{resource.key}: the admin lacks {entry['privilege']}; let a DBA run: {entry['statement']};"
         for entry in entries
-        if isinstance(entry, dict)
+        if isinstance(entry, dict) and entry.get("severity") != "Advice"
     )

@@ -17,7 +17,7 @@ from dbtether.controllers.base import Controller, connected_server
 from dbtether.controllers.report import Level, Report
 from dbtether.errors import Blocked, Retryable
 from dbtether.postgres.databases.drop import ObservedDatabaseDrop, foreign_session, marker_lost, plan_drop
-from dbtether.postgres.databases.guards import GUARDS
+from dbtether.postgres.databases.guards import GUARDS, public_left_open
 from dbtether.postgres.databases.model import (
     DesiredDatabase,
     DesiredExtension,
@@ -331,9 +331,9 @@ def _notes(context: _Context, observed: ObservedDatabase) -> list[str]:
     notes = []
     if not context.desired.revoke_public_connect:
         notes.append("every login of the server can connect (spec.revokePublicConnect is false)")
-    if observed.server.major < 15 and not observed.server.is_superuser:
+    if cure := public_left_open(context.desired, observed):
         notes.append(
             "on this server every login that can connect may create in schema public: a superuser should run, in "
-            f"database {context.desired.name}, REVOKE CREATE ON SCHEMA public FROM PUBLIC"
+            f"database {context.desired.name}, {cure}"
         )
     return notes

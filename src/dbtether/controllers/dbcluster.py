@@ -1,16 +1,21 @@
 """The controller of DBClusters: connects, tells the version, and what the admin lacks."""
 
-from psycopg import sql
+from typing import Any
 
-from dbtether.api.dbcluster import DBClusterPhase, DBClusterSpec, MissingPrivilege
+from dbtether.api.dbcluster import DBClusterPhase, DBClusterSpec, MissingPrivilege, Severity
 from dbtether.api.kinds import CONFIRM_SERVER
+from dbtether.api.model import MAX_STATUS_ENTRIES
 from dbtether.api.resource import Key, Resource
 from dbtether.api.validation import check, validate_resource
 from dbtether.controllers.base import Controller, Waiting
 from dbtether.controllers.report import Level, Report
 from dbtether.errors import Blocked
 from dbtether.postgres.server.model import ServerFacts
+from dbtether.postgres.server.preflight import Lack, Preflight
 from dbtether.runtime.reconcile import Again, Outcome
+
+_NAMED = 2
+"""How many missing privileges a message names."""
 
 
 class DBClusterController(Controller):
@@ -24,18 +29,17 @@ class DBClusterController(Controller):
         server = await self.world.servers.of(resource, spec)
         facts = await server.refresh()
         identity = _identity(resource, facts)
-        missing = missing_privileges(facts)
-        message = f"Connected to PostgreSQL {facts.version} as {facts.admin}"
-        if missing:
-            message += f"; the admin lacks {', '.join(item.privilege for item in missing)}"
+        preflight = await server.preflight(self.world.store.installation, MAX_STATUS_ENTRIES)
+        message = f"Connected to PostgreSQL {facts.version} as {facts.admin}{_lacking(preflight)}"
         status = {
             "postgresVersion": facts.version,
             "superuser": facts.is_superuser,
-            "missingPrivileges": [item.dump() for item in missing],
+            "missingPrivileges": [_missing(lack) for lack in preflight.lacks],
+            "missingPrivilegesCount": preflight.total or None,
             "serverIdentity": identity,
         }
         if resource.status.get("phase") != DBClusterPhase.CONNECTED or any(
-            resource.status.get(name) != value for name, value in status.items() if value
+            (resource.status.get(name) or None) != (value or None) for name, value in status.items()
         ):
             status["lastCheckTime"] = self.world.now().strftime("%Y-%m-%dT%H:%M:%SZ")
         await self.world.write(resource, Report(DBClusterPhase.CONNECTED, Level.READY, "Connected", message, status))
@@ -78,15 +82,20 @@ class DBClusterController(Controller):
         return users
 
 
-def missing_privileges(facts: ServerFacts) -> tuple[MissingPrivilege, ...]:
-    """What the admin's login lacks for creating databases and users, each with the statement that gives it."""
-    if facts.is_superuser:
-        return ()
-    admin = sql.Identifier(facts.admin).as_string(None)
-    wanted = (("CREATEROLE", facts.can_create_roles), ("CREATEDB", facts.can_create_databases))
-    return tuple(
-        MissingPrivilege(privilege=name, statement=f"ALTER ROLE {admin} {name}") for name, has in wanted if not has
-    )
+def _missing(lack: Lack) -> dict[str, Any]:
+    severity = Severity.REQUIRED if lack.is_required else Severity.ADVICE
+    return MissingPrivilege(
+        privilege=lack.privilege, severity=severity, purpose=lack.purpose, statement=lack.statement
+    ).dump()
+
+
+def _lacking(preflight: Preflight) -> str:
+    """What keeps work from being done, for the message; advice stands in the status alone."""
+    if not preflight.required:
+        return ""
+    listed = ", ".join(lack.privilege for lack in preflight.lacks[: min(_NAMED, preflight.required)])
+    more = preflight.required - min(_NAMED, preflight.required)
+    return f"; the admin lacks {listed}" + (f" and {more} more" if more else "") + ": see status.missingPrivileges"
 
 
 def _identity(resource: Resource, facts: ServerFacts) -> str | None:

@@ -108,10 +108,12 @@ async def _plan(server: Server, name: str, marker: Marker, observed: ObservedDro
 
 
 async def _is_last_of(server: Server, owner: str, name: str, observed: ObservedDrop) -> bool:
-    """On 16+ the owner role of a dropped database stays while it administers logins; whether this is the last."""
+    """On 16+ the owner role of a dropped database stays while it administers logins; whether this is the last.
+
+    Who is in it does not matter: nobody but admins is, present and former ones.
+    """
     role = observed.roles.get(owner)
     if role is None or await server.database_of_owner(owner) is not None:
         return False
     others = {edge.role for edge in role.memberships} - {name}
-    members = {edge.member for edge in role.members} - {server.facts.admin}
-    return not others and not members
+    return not others

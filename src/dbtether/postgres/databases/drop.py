@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from psycopg import sql
 
-from dbtether.api.names import Marker, parse_marker
+from dbtether.api.names import ROLE_PREFIX, Marker, parse_marker
 from dbtether.errors import Blocked
 from dbtether.postgres.databases.model import Database, Session
 from dbtether.postgres.databases.powers import acting_as
@@ -17,6 +17,7 @@ from dbtether.postgres.guards import Verdict
 from dbtether.postgres.roles.model import Role, RoleNames
 from dbtether.postgres.roles.plan import administrator_of
 from dbtether.postgres.roles.sessions import ended_sessions, termination_wait
+from dbtether.postgres.server.cures import grant_of_signal
 from dbtether.postgres.server.model import ServerFacts
 from dbtether.postgres.statement import Statement, statement
 
@@ -123,7 +124,24 @@ def foreign_session(name: str, observed: ObservedDatabaseDrop) -> Verdict:
                 f"Superuser {role.name} is connected to database {name}, and only a superuser can end that: "
                 f"close the session",
             )
+        if role is not None and not _can_end(observed.server, role):
+            return Blocked(
+                "MissingPrivileges",
+                f"Login {role.name}, which dbtether did not make, is connected to database {name}, and the admin may "
+                f"not end its session: close it, or let a DBA run {grant_of_signal(observed.server.admin)}",
+            )
     return None
+
+
+def _can_end(server: ServerFacts, role: Role) -> bool:
+    """Before 16 an admin makes itself a member of whomever it must end; since then only with ADMIN on the role."""
+    if server.can_signal_backends or not server.memberships_have_options or role.name == server.admin:
+        return True
+    return any(
+        (edge.member == server.admin and (edge.admin_option or edge.inherit_option))
+        or (edge.admin_option and edge.member.startswith(ROLE_PREFIX))
+        for edge in role.members
+    )
 
 
 def marker_lost(marker: Marker, names: RoleNames, observed: ObservedDatabaseDrop) -> Verdict:

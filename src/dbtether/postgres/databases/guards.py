@@ -2,11 +2,14 @@
 
 from collections.abc import Callable
 
-from dbtether.api.names import parse_marker
+from dbtether.api.names import Group, parse_marker
 from dbtether.errors import Blocked
 from dbtether.postgres.databases.model import DesiredDatabase, ObservedDatabase
 from dbtether.postgres.databases.plan import is_unfinished
+from dbtether.postgres.databases.powers import manageable_owners
+from dbtether.postgres.grants.acl import PUBLIC
 from dbtether.postgres.guards import Verdict, quoted
+from dbtether.postgres.server.cures import attribute, grant_of_owner, grant_of_role
 
 Guard = Callable[[DesiredDatabase, ObservedDatabase], Verdict]
 
@@ -90,7 +93,7 @@ def admin_lacks_createrole(desired: DesiredDatabase, observed: ObservedDatabase)
     return Blocked(
         "MissingPrivileges",
         f"The admin cannot create the roles of database {desired.name}: "
-        f"a DBA must run ALTER ROLE {quoted(server.admin)} CREATEROLE",
+        f"a DBA must run {attribute(server.admin, 'CREATEROLE')}",
     )
 
 
@@ -101,7 +104,7 @@ def admin_lacks_createdb(desired: DesiredDatabase, observed: ObservedDatabase) -
         return None
     return Blocked(
         "MissingPrivileges",
-        f"The admin cannot create database {desired.name}: a DBA must run ALTER ROLE {quoted(server.admin)} CREATEDB",
+        f"The admin cannot create database {desired.name}: a DBA must run {attribute(server.admin, 'CREATEDB')}",
     )
 
 
@@ -116,7 +119,7 @@ def admin_lacks_membership(desired: DesiredDatabase, observed: ObservedDatabase)
     return Blocked(
         "MissingPrivileges",
         f"The admin {server.admin} has no rights on role {owner.name}: a DBA must run "
-        f"GRANT {quoted(owner.name)} TO {quoted(server.admin)} WITH ADMIN TRUE, INHERIT FALSE, SET TRUE",
+        f"{grant_of_owner(owner.name, server.admin)}",
     )
 
 
@@ -131,7 +134,7 @@ def owner_lacks_group(desired: DesiredDatabase, observed: ObservedDatabase) -> V
         return Blocked(
             "MissingPrivileges",
             f"Role {desired.roles.owner} has no rights on group {name}: a DBA must run "
-            f"GRANT {quoted(name)} TO {quoted(desired.roles.owner)} WITH ADMIN TRUE",
+            f"{grant_of_role(name, desired.roles.owner)}",
         )
     return None
 
@@ -288,6 +291,23 @@ def extension_schema_missing(desired: DesiredDatabase, observed: ObservedDatabas
             f"{desired.name}: add it to spec.schemas",
         )
     return None
+
+
+def public_left_open(desired: DesiredDatabase, observed: ObservedDatabase) -> str | None:
+    """The statement that closes schema public, where the admin cannot: it is the bootstrap superuser's before 15.
+
+    No guard: the database works. What is planned for it now is not the superuser's to do.
+    """
+    schemas = observed.inside.schemas if observed.inside is not None else ()
+    public = next((schema for schema in schemas if schema.name == "public"), None)
+    if public is None or observed.server.is_superuser:
+        return None
+    if public.owner in manageable_owners(desired, observed.server):
+        return None
+    if not any(item.grantee == PUBLIC and item.privilege == "CREATE" for item in public.acl):
+        return None
+    admins = quoted(desired.roles.groups[Group.ADMIN])
+    return f"REVOKE CREATE ON SCHEMA public FROM PUBLIC; GRANT USAGE, CREATE ON SCHEMA public TO {admins}"
 
 
 GUARDS: tuple[Guard, ...] = (

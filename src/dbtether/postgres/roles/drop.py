@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from psycopg import sql
 
-from dbtether.api.names import ROLE_PREFIX, Group, Marker, parse_marker
+from dbtether.api.names import Group, Marker, parse_marker
 from dbtether.errors import Blocked
 from dbtether.postgres.borrow import borrowed
 from dbtether.postgres.guards import Verdict
@@ -133,15 +133,4 @@ def owns_a_database(name: str, observed: ObservedDrop) -> Verdict:
         "RoleHasDependents",
         f"Login {name} owns database {', '.join(databases)}: give it another owner first, "
         f"for example ALTER DATABASE {quoted} OWNER TO {sql.Identifier(observed.server.admin).as_string(None)}",
-    )
-
-
-def orphaned_owner(role: Role | None, *, database_exists: bool, admin: str) -> bool:
-    """Whether an owner role is left over: its database is gone and no login needs it any more."""
-    return (
-        role is not None
-        and not database_exists
-        and role.name.startswith(ROLE_PREFIX)
-        and not any(edge.member == role.name and edge.role != role.name for edge in role.memberships)
-        and all(edge.member == admin for edge in role.members)
     )

@@ -7,6 +7,7 @@ from dbtether.errors import Blocked
 from dbtether.postgres.guards import Verdict, quoted
 from dbtether.postgres.roles.model import DesiredLogin, ObservedLogin, role_names
 from dbtether.postgres.roles.plan import administrator_of, unwanted_memberships
+from dbtether.postgres.server.cures import attribute, grant_of_role
 
 Guard = Callable[[DesiredLogin, ObservedLogin], Verdict]
 
@@ -62,7 +63,7 @@ def admin_lacks_createrole(desired: DesiredLogin, observed: ObservedLogin) -> Ve
         return None
     return Blocked(
         "MissingPrivileges",
-        f"The admin cannot create login {desired.name}: a DBA must run ALTER ROLE {quoted(server.admin)} CREATEROLE",
+        f"The admin cannot create login {desired.name}: a DBA must run {attribute(server.admin, 'CREATEROLE')}",
     )
 
 
@@ -71,13 +72,12 @@ def admin_lacks_login(desired: DesiredLogin, observed: ObservedLogin) -> Verdict
     role, server = observed.role, observed.server
     if role is None or not server.acts_as_owner:
         return None
-    if any(edge.admin_option for edge in role.members):
+    if any(e.admin_option and (e.member == server.admin or e.member.startswith(ROLE_PREFIX)) for e in role.members):
         return None
     owner = role_names(desired.access[0].database).owner if desired.access else server.admin
     return Blocked(
         "MissingPrivileges",
-        f"The admin has no rights on role {role.name}: a DBA must run "
-        f"GRANT {quoted(role.name)} TO {quoted(owner)} WITH ADMIN TRUE",
+        f"The admin has no rights on role {role.name}: a DBA must run {grant_of_role(role.name, owner)}",
     )
 
 

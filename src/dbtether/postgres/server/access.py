@@ -21,6 +21,7 @@ from dbtether.postgres.roles.model import Dependents
 from dbtether.postgres.roles.observe import DATABASE_OF_OWNER, DEPENDENTS, SESSIONS, dependents_from_rows
 from dbtether.postgres.server.model import ServerFacts
 from dbtether.postgres.server.observe import observe_server
+from dbtether.postgres.server.preflight import Preflight, observe_preflight
 from dbtether.postgres.sharedwriter import SharedWriter
 from dbtether.postgres.statement import Statement
 
@@ -67,6 +68,11 @@ class Server:
             self._facts = await observe_server(connection)
         self.pool.major = self._facts.major
         return self._facts
+
+    async def preflight(self, installation: str, most: int) -> Preflight:
+        """What a DBA must give the admin, and should close: one query, about roles marked by the installation."""
+        async with self._use(self.maintenance_database, "look for what the admin lacks") as connection:
+            return await observe_preflight(connection, self.facts, installation, most)
 
     async def close(self) -> None:
         """Let the transaction that runs now end, and close the pool."""
