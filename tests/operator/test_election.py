@@ -36,6 +36,16 @@ def until_changed(ground: Ground, limit: int) -> None:
     eventually(is_changed, f"the connection limit is {limit}", 90)
 
 
+def sessions(ground: Ground) -> list[str]:
+    """What the sessions of operators do that are in a transaction which changes something."""
+    query = (
+        "SELECT coalesce(nullif(wait_event_type, 'Client'), state) FROM pg_stat_activity "
+        "WHERE application_name LIKE 'dbtether:%' AND backend_xid IS NOT NULL"
+    )
+    with ground.server.connect() as connection:
+        return [str(row[0]) for row in connection.execute(query)]
+
+
 def test_there_are_never_two_writers(ground: Ground, tmp_path: Path) -> None:
     with (
         operating(ground.kube, tmp_path, *_OPTIONS, name="first") as first,
@@ -46,10 +56,17 @@ def test_there_are_never_two_writers(ground: Ground, tmp_path: Path) -> None:
         eventually(lambda: other.ask(other.health_port, "/readyz") == (200, "ok"), "the other one waits, and is ready")
         ground.create_everything()
 
-        # Stopped in the middle of its work, and woken when the other one has long taken over.
-        for limit in range(10, 20):
-            ask_for_a_change(ground, limit)
-        leader.send(signal.SIGSTOP)
+        # Stopped in the middle of a transaction, and woken when the other one has long taken over.
+        with ground.server.connect() as somebody:
+            somebody.execute("BEGIN")
+            somebody.execute(f'ALTER ROLE "{ground.unique}-reader" CONNECTION LIMIT 5'.encode())
+            ask_for_a_change(ground, 10)
+            eventually(lambda: "Lock" in sessions(ground), "the leader waits within a transaction")
+            leader.send(signal.SIGSTOP)
+            somebody.execute("ROLLBACK")
+        open_since = time.monotonic()
+        eventually(lambda: not sessions(ground), "the server has ended it")
+        print(f"SIGSTOP: the open transaction was ended after {time.monotonic() - open_since:.1f} s")
         ask_for_a_change(ground, 20)
         until_changed(ground, 20)
         leader.send(signal.SIGCONT)
@@ -58,6 +75,7 @@ def test_there_are_never_two_writers(ground: Ground, tmp_path: Path) -> None:
             time.sleep(0.05)
         assert leader.child.wait() == 1
         until_changed(ground, 29)
+        assert sum("connection limit" in line["message"] for line in leader.audit()) == 0
         assert max(times(leader)) < min(times(other))
         print(f"SIGSTOP: {(min(times(other)) - max(times(leader))).total_seconds():.1f} s without a writer")
         assert not [line for line in leader.said() if line["level"] == "error" and "lease" not in line["message"]]

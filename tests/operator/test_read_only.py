@@ -34,6 +34,8 @@ def test_read_only_writes_neither_on_a_server_nor_any_secret(ground: Ground, tmp
         assert "did not: Create role" in ground.until_blocked("Database", "other", "ReadOnlyMode")
         ground.until_blocked("DatabaseUser", "gone", "ReadOnlyMode")
         ground.until("DBCluster", ground.unique, "Connected")
+        assert "finalizers" not in (ground.get("DatabaseUser", "new") or {})["metadata"]
+        assert "finalizers" not in (ground.get("Database", "other") or {})["metadata"]
         # What a deletion does last, when nothing is left to do on the server.
         with ground.server.connect() as connection:
             connection.execute(f'DROP ROLE "{ground.unique}-gone"'.encode())

@@ -17,6 +17,7 @@ from tests.postgres.core import (
     make_database,
     make_login,
     opened,
+    parameters,
     plan_database,
     rows,
     run,
@@ -212,5 +213,42 @@ def test_a_server_killed_in_the_middle_of_a_batch_leaves_nothing_half_done(
             await settle_login(server, user)
             await settle_database(server, other)
             await drop_database(server, other)
+
+    asyncio.run(main())
+
+
+def test_whoever_has_to_stop_commits_nothing_more(admin: Admin, unique: str) -> None:
+    """The fence falls at every place where it is asked: what was committed before stays, nothing else happens."""
+
+    class Replaced(Exception):
+        """Somebody else has taken over."""
+
+    async def main() -> None:
+        made: list[int] = []
+        # Two transactions, each asked before its first statement and before its COMMIT; then one that stands alone.
+        names = {part: sql.Identifier(f"{unique}_{part}") for part in "abc"}
+        plan = (
+            statement("Create a", "", "CREATE ROLE {a}", a=names["a"]),
+            statement("Create b", "", "CREATE ROLE {b}", b=names["b"], new_transaction=True),
+            statement("Create c", "", "CREATE DATABASE {c} TEMPLATE template0", c=names["c"], transactional=False),
+        )
+        for allowed in range(7):
+            left = [allowed]
+
+            def fence(left: list[int] = left) -> None:
+                left[0] -= 1
+                if left[0] < 0:
+                    raise Replaced
+
+            server = await Server.open(parameters(admin), "postgres", 2, "test", fence)
+            try:
+                with contextlib.suppress(Replaced):
+                    await server.apply(plan, "test")
+            finally:
+                await server.close()
+            made.append(len(left_of(admin, unique)))
+            execute(admin, "DROP DATABASE IF EXISTS {}", f"{unique}_c")
+            execute(admin, "DROP ROLE IF EXISTS {}, {}", f"{unique}_a", f"{unique}_b")
+        assert made == [0, 0, 1, 1, 2, 2, 3]
 
     asyncio.run(main())

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import os
 import ssl
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -11,9 +12,15 @@ from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp import web
 
 from dbtether.api.resource import Key
-from dbtether.runtime.certificates import ServingCertificate, make_serving_certificate, must_be_renewed
+from dbtether.runtime.certificates import (
+    ServingCertificate,
+    bundle_of,
+    make_serving_certificate,
+    must_be_renewed,
+)
 from dbtether.runtime.logs import JsonFormatter, reconcile_id
 from dbtether.runtime.metrics import Metrics, by_phase
 from dbtether.runtime.outcomes import OutcomeLabel
@@ -119,6 +126,56 @@ def test_the_webhook_answers_over_its_own_ca_and_takes_in_a_renewed_certificate(
     asyncio.run(scenario())
     assert seen[0].new == {"spec": {}}
     assert seen[0].old is None
+
+
+def test_a_mounted_secret_is_taken_in_when_its_folder_is_exchanged(tmp_path: Path) -> None:
+    """The kubelet writes a folder of its own for each version and turns the link `..data` to it (AtomicWriter)."""
+
+    def mount(version: str) -> ServingCertificate:
+        made = make_serving_certificate(["localhost"], datetime.now(UTC))
+        folder = tmp_path / version
+        folder.mkdir()
+        for name, content in (("tls.crt", made.certificate), ("tls.key", made.key)):
+            (folder / name).write_bytes(content)
+            # The same second for both versions: a time alone tells nothing.
+            os.utime(folder / name, ns=(10**18, 10**18))
+        (tmp_path / "..data_tmp").symlink_to(version)
+        (tmp_path / "..data_tmp").replace(tmp_path / "..data")
+        return made
+
+    async def ask(port: int, ca: ServingCertificate) -> int:
+        trust = ssl.create_default_context(cadata=ca.ca.decode())
+        async with aiohttp.ClientSession() as session, session.get(f"https://localhost:{port}/x", ssl=trust) as answer:
+            return answer.status
+
+    async def scenario() -> None:
+        first = mount("..2026_01")
+        for name in ("tls.crt", "tls.key"):
+            (tmp_path / name).symlink_to(f"..data/{name}")
+        certificate = ReloadingCertificate(tmp_path / "tls.crt", tmp_path / "tls.key")
+        application = web.Application()
+        async with serving(LOOPBACK, application, certificate.context) as port:
+            assert await ask(port, first) == 404
+            second = mount("..2026_02")
+            assert certificate.reload_if_changed()
+            assert not certificate.reload_if_changed()
+            assert await ask(port, second) == 404
+            with pytest.raises(aiohttp.ClientConnectorCertificateError):
+                await ask(port, first)
+
+    asyncio.run(scenario())
+
+
+def test_a_bundle_trusts_the_earlier_authority_until_its_end() -> None:
+    bundle, made = b"", []
+    for month in range(5):
+        one = make_serving_certificate(["x"], NOW + timedelta(days=30 * month), timedelta(days=100))
+        made.append(one.ca)
+        bundle = bundle_of(one.ca, bundle, NOW + timedelta(days=30 * month))
+        assert bundle_of(one.ca, bundle, NOW + timedelta(days=30 * month)) == bundle
+    assert bundle == b"".join(made[-3:])
+    assert bundle_of(made[-1], bundle, NOW + timedelta(days=1000)) == made[-1]
+    assert bundle_of(made[-1], b"no PEM", NOW) == made[-1]
 
 
 def test_a_certificate_is_renewed_before_it_ends_and_when_its_names_change() -> None:

@@ -19,6 +19,7 @@ from dbtether.controllers.references import (
     with_rivals,
 )
 from dbtether.controllers.servers import Servers
+from dbtether.postgres.apply import Fence, no_fence
 from dbtether.runtime.controller import ControlLoop, LoopSettings, OutcomeHook, Registration
 from dbtether.runtime.store import Store
 
@@ -46,11 +47,12 @@ async def opened_engine(
     secret_namespaces: frozenset[str] | None = None,
     now: Callable[[], datetime] = _utc_now,
     namespace_labels: Callable[[str], Awaitable[Mapping[str, str]]] = name_label,
+    fence: Fence = no_fence,
 ) -> AsyncIterator[Engine]:
     """An engine over the store; every server it opened is closed at the end."""
     directory = Directory()
     await directory.open(store)
-    servers = Servers(store, os.environ if environment is None else environment, secret_namespaces)
+    servers = Servers(store, os.environ if environment is None else environment, secret_namespaces, fence)
     world = World(store, servers, directory, executor or Applying(), now, namespace_labels)
     registrations = (
         Registration("DBCluster", DBClusterController(world), references_of_cluster),

@@ -11,6 +11,7 @@ from dbtether.api.dbcluster import DBClusterSpec
 from dbtether.api.references import CaSecretRef, SecretRef
 from dbtether.api.resource import Resource, Secret
 from dbtether.errors import Blocked
+from dbtether.postgres.apply import Fence, no_fence
 from dbtether.postgres.connection import ConnectParameters
 from dbtether.postgres.server.access import Server
 from dbtether.runtime.store import Store
@@ -28,15 +29,20 @@ class Servers:
     """Opens and closes the servers of DBClusters; one at a time for each of them."""
 
     def __init__(
-        self, store: Store, environment: Mapping[str, str], secret_namespaces: frozenset[str] | None = None
+        self,
+        store: Store,
+        environment: Mapping[str, str],
+        secret_namespaces: frozenset[str] | None = None,
+        fence: Fence = no_fence,
     ) -> None:
         """`environment` holds the variables that `credentialsFromEnv` may name, `secret_namespaces` the
         namespaces whose Secrets a DBCluster may name (None: all): whoever may create a DBCluster must not be
-        able to have another tenant's Secret sent to a server of theirs.
+        able to have another tenant's Secret sent to a server of theirs. `fence` is asked before each write.
         """
         self._store = store
         self._secret_namespaces = secret_namespaces
         self._environment = environment
+        self._fence = fence
         self._opened: dict[str, _Opened] = {}
         self._locks: dict[str, asyncio.Lock] = {}
         self._files: tempfile.TemporaryDirectory[str] | None = None
@@ -56,7 +62,7 @@ class Servers:
                     return known.server
                 del self._opened[name]
                 await known.server.close()
-            server = await Server.open(parameters, spec.database, spec.max_connections, str(cluster.key))
+            server = await Server.open(parameters, spec.database, spec.max_connections, str(cluster.key), self._fence)
             self._opened[name] = _Opened(parameters, spec.database, spec.max_connections, server)
             return server
 

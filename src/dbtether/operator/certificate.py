@@ -17,7 +17,7 @@ import msgspec
 from dbtether.api.resource import Secret
 from dbtether.errors import StateError
 from dbtether.operator.settings import WebhookSettings
-from dbtether.runtime.certificates import make_serving_certificate, must_be_renewed
+from dbtether.runtime.certificates import bundle_of, make_serving_certificate, must_be_renewed, renew_before
 from dbtether.runtime.kube import ApiError, Client, Supervisor
 from dbtether.runtime.kube.requests import ApiResource, get, merge_patch
 from dbtether.runtime.kube.secrets import SecretApi
@@ -34,27 +34,30 @@ _LOOK_AGAIN_SECONDS = 3600.0
 
 @asynccontextmanager
 async def webhook_certificate(
-    client: Client, namespace: str, settings: WebhookSettings, supervisor: Supervisor
+    client: Client, namespace: str, settings: WebhookSettings, supervisor: Supervisor, *, stores: bool = True
 ) -> AsyncIterator[ReloadingCertificate]:
-    """A certificate that is kept fresh until the end. Raises StateError when there is none to be had."""
+    """A certificate that is kept fresh until the end. Raises StateError when there is none to be had.
+
+    Without `stores` none is written to the cluster: one that is there is used, else one that nobody trusts.
+    """
     if settings.certificate_folder is not None:
         folder = settings.certificate_folder
-        certificate = _loaded(folder)
+        certificate = _loaded(folder, settings)
         supervisor.start(certificate.watch, name="watch of the webhook's certificate")
         yield certificate
         return
     with tempfile.TemporaryDirectory(prefix="dbtether-webhook-") as made:
-        own = _OwnCertificate(client, namespace, settings, Path(made))
+        own = _OwnCertificate(client, namespace, settings, Path(made), stores=stores)
         await own.refresh()
-        certificate = _loaded(Path(made))
+        certificate = _loaded(Path(made), settings)
         supervisor.start(certificate.watch, name="watch of the webhook's certificate")
         supervisor.start(own.keep_fresh, name="renewal of the webhook's certificate")
         yield certificate
 
 
-def _loaded(folder: Path) -> ReloadingCertificate:
+def _loaded(folder: Path, settings: WebhookSettings) -> ReloadingCertificate:
     try:
-        return ReloadingCertificate(folder / "tls.crt", folder / "tls.key")
+        return ReloadingCertificate(folder / "tls.crt", folder / "tls.key", settings.reload_seconds)
     except OSError as error:
         raise StateError(f"the webhook's certificate in {folder} cannot be read: {error.strerror or error}") from None
 
@@ -62,12 +65,15 @@ def _loaded(folder: Path) -> ReloadingCertificate:
 class _OwnCertificate:
     """A self-made CA in a Secret that all replicas use; its public part goes into the webhook's configuration."""
 
-    def __init__(self, client: Client, namespace: str, settings: WebhookSettings, folder: Path) -> None:
+    def __init__(
+        self, client: Client, namespace: str, settings: WebhookSettings, folder: Path, *, stores: bool
+    ) -> None:
         self._client = client
         self._secrets = SecretApi(client, lambda _: "")
         self._namespace = namespace
         self._settings = settings
         self._folder = folder
+        self._stores = stores
 
     async def _find_names(self) -> Sequence[str]:
         """The names that the API server may call us by: our Service's, and those of URLs in the configuration."""
@@ -87,8 +93,10 @@ class _OwnCertificate:
 
     async def keep_fresh(self) -> None:
         """Look from time to time whether the certificate must be renewed; runs until cancelled."""
+        # Several looks fit into the time between the day of renewal and the end.
+        seconds = min(_LOOK_AGAIN_SECONDS, renew_before(self._settings.certificate_lifetime).total_seconds() / 4)
         while True:
-            await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+            await asyncio.sleep(seconds)
             try:
                 await self.refresh()
             except StateError as error:
@@ -97,17 +105,22 @@ class _OwnCertificate:
     async def refresh(self) -> None:
         """Make or renew the Secret, write its files, and tell the API server our CA. Raises StateError."""
         secret = await self._current(await self._find_names())
+        if self._stores:
+            # Trusted before it is shown.
+            await self._publish(secret.data["ca.crt"])
         self._write("tls.crt", secret.data["tls.crt"])
         self._write("tls.key", secret.data["tls.key"])
-        await self._publish(secret.data["ca.crt"])
 
     async def _current(self, names: Sequence[str]) -> Secret:
         failure: StateError | None = None
         for _ in range(3):
             found = await self._secrets.read(self._namespace, SECRET_NAME)
             complete = found is not None and {"tls.crt", "tls.key", "ca.crt"} <= set(found.data)
-            if found is not None and complete and not _is_due(found, names):
+            if found is not None and complete and not self._is_due(found, names):
                 return found
+            if not self._stores:
+                logger.warning("Secret %s/%s is left as it is: the operator only reads", self._namespace, SECRET_NAME)
+                return found if found is not None and complete else Secret("", "", self._made(None, names))
             try:
                 return await self._renewed(found, names)
             except StateError as error:
@@ -116,14 +129,24 @@ class _OwnCertificate:
         raise StateError(f"the webhook's certificate could not be stored: {failure}")
 
     async def _renewed(self, found: Secret | None, names: Sequence[str]) -> Secret:
-        made = make_serving_certificate(names, datetime.now(UTC))
-        data = {"ca.crt": made.ca, "tls.crt": made.certificate, "tls.key": made.key}
+        data = self._made(found, names)
         if found is not None:
             return await self._secrets.replace(replace(found, data=data))
         labels = {"app.kubernetes.io/managed-by": "dbtether"}
         return await self._secrets.create(
             Secret(self._namespace, SECRET_NAME, data, type="kubernetes.io/tls", labels=labels)
         )
+
+    def _made(self, found: Secret | None, names: Sequence[str]) -> dict[str, bytes]:
+        now = datetime.now(UTC)
+        made = make_serving_certificate(names, now, self._settings.certificate_lifetime)
+        earlier = b"" if found is None else found.data.get("ca.crt", b"")
+        bundle = bundle_of(made.ca, earlier, now)
+        return {"ca.crt": bundle, "tls.crt": made.certificate, "tls.key": made.key}
+
+    def _is_due(self, secret: Secret, names: Sequence[str]) -> bool:
+        lifetime = self._settings.certificate_lifetime
+        return must_be_renewed(secret.data["tls.crt"], names, datetime.now(UTC), lifetime)
 
     def _write(self, name: str, content: bytes) -> None:
         # Replaced whole, so that nobody reads half a key.
@@ -150,10 +173,6 @@ class _OwnCertificate:
             logger.warning("the CA could not be put into ValidatingWebhookConfiguration %s: %s", name, error)
         except (KeyError, TypeError, msgspec.MsgspecError):
             logger.warning("ValidatingWebhookConfiguration %s has a shape that is not known", name)
-
-
-def _is_due(secret: Secret, names: Sequence[str]) -> bool:
-    return must_be_renewed(secret.data["tls.crt"], names, datetime.now(UTC))
 
 
 def _urls(configuration: Mapping[str, Any]) -> list[str]:

@@ -1,40 +1,32 @@
 """What keeps an operator from writing: another replica that may lead by now, and the read-only mode."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 from dbtether.api.resource import Key, Resource, Secret
-from dbtether.controllers.executor import Applying
 from dbtether.errors import Blocked
-from dbtether.postgres.server.access import Server
-from dbtether.postgres.statement import Statement
 from dbtether.runtime.kube.errors import NotLeader
 from dbtether.runtime.store import Change, EventType, Store
 
 
-class ApplyingWhileLeading(Applying):
-    """Runs plans as long as this process leads.
+def leading_only(may_write: Callable[[], bool]) -> Callable[[], None]:
+    """A fence for what is sent to servers.
 
-    A process that was stopped for a while goes on where it was: it must not send one more plan before its
+    A process that was stopped for a while goes on where it was: it must not send one more statement before its
     timers tell it that its time is over.
     """
 
-    def __init__(self, may_write: Callable[[], bool]) -> None:
-        self._may_write = may_write
+    def fence() -> None:
+        if not may_write():
+            raise NotLeader("the server is left as it is: another replica may lead now")
 
-    async def run(
-        self, key: Key, cluster: str, server: Server, statements: Sequence[Statement], creates: Sequence[str] = ()
-    ) -> None:
-        """Run the statements. Raises NotLeader, Retryable or Blocked."""
-        if statements and not self._may_write():
-            raise NotLeader(f"{key} is left as it is: another replica may lead now")
-        await super().run(key, cluster, server, statements, creates)
+    return fence
 
 
-class SecretsReadOnly:
-    """A store whose Secrets stay as they are: a write is Blocked, as one on a server is in read-only mode.
+class ReadOnlyStore:
+    """A store whose resources and Secrets stay as they are: a write is Blocked, as one on a server is.
 
-    Statuses, finalizers and Events are written: they are the report.
+    Statuses and Events are written: they are the report.
     """
 
     def __init__(self, store: Store) -> None:
@@ -63,8 +55,10 @@ class SecretsReadOnly:
         return await self._store.write_status(resource, status)
 
     async def write_finalizers(self, resource: Resource, finalizers: tuple[str, ...]) -> Resource | None:
-        """Replace the finalizers."""
-        return await self._store.write_finalizers(resource, finalizers)
+        """The resource as it is: nothing is made for it that would have to be undone. Raises Blocked at its end."""
+        if resource.deleted is not None and finalizers != resource.finalizers:
+            raise Blocked("ReadOnlyMode", f"The operator is in read-only mode and did not: let {resource.key} go")
+        return resource
 
     async def get_secret(self, namespace: str, name: str) -> Secret | None:
         """The Secret as it is now."""
@@ -79,8 +73,9 @@ class SecretsReadOnly:
         _refuse("delete", secret)
 
     async def record_event(self, resource: Resource, type_: EventType, reason: str, message: str) -> None:
-        """Have an Event written."""
-        await self._store.record_event(resource, type_, reason, message)
+        """Have an Event written, unless it tells of an end that did not come."""
+        if reason != "ForceDeleted":
+            await self._store.record_event(resource, type_, reason, message)
 
     def subscribe(self, listener: Callable[[Change], None]) -> None:
         """Call `listener` after each change."""

@@ -7,12 +7,13 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from dbtether.controllers.admission import admit
 from dbtether.controllers.engine import Engine, opened_engine
-from dbtether.controllers.executor import ReadOnly
+from dbtether.controllers.executor import Applying, ReadOnly
 from dbtether.operator.certificate import webhook_certificate
-from dbtether.operator.limits import ApplyingWhileLeading, SecretsReadOnly
+from dbtether.operator.limits import ReadOnlyStore, leading_only
 from dbtether.operator.settings import OperatorSettings
 from dbtether.runtime.kube import (
     Client,
+    ClientSettings,
     Connection,
     KubernetesStore,
     Lease,
@@ -29,6 +30,9 @@ from dbtether.runtime.webhook import webhook_application
 
 logger = logging.getLogger(__name__)
 
+# A renewal must never stand in line behind the calls of controllers.
+_LEASE_CLIENT = ClientSettings(at_once=2)
+
 KINDS = ("DBCluster", "Database", "DatabaseUser")
 _NOTHING_QUEUED = QueueStatistics(0, 0, 0, 0, 0, 0.0, 0.0)
 
@@ -42,7 +46,6 @@ class Operator:
         self._metrics = Metrics(KINDS)
         self._store: KubernetesStore | None = None
         self._engine: Engine | None = None
-        self._lease: Lease | None = None
         self._add_gauges()
 
     async def run(self, connection: Connection) -> None:
@@ -53,10 +56,10 @@ class Operator:
             if not self._settings.leader_elect:
                 await self._work(client, always)
                 return
+            own = await stack.enter_async_context(Client(connection, _LEASE_CLIENT, on_request=self._count_request))
             settings = self._settings
-            self._lease = Lease(client, settings.namespace, settings.lease_name, settings.identity, settings.lease)
+            lease = Lease(own, settings.namespace, settings.lease_name, settings.identity, settings.lease)
             logger.info("waiting to lead as %s", settings.identity)
-            lease = self._lease
             await lease.lead(lambda: self._work(client, lease.holds))
 
     # -- the leader's work ----------------------------------------------------------------------------
@@ -68,6 +71,7 @@ class Operator:
             installation=settings.installation,
             watch_namespaces=settings.watch_namespaces,
             instance=settings.identity,
+            makes_key=not settings.read_only,
         )
         async with (
             open_store(client, store_settings, may_write=may_write) as store,
@@ -90,8 +94,9 @@ class Operator:
             return await store.namespace_labels(namespace) or {}
 
         async with opened_engine(
-            SecretsReadOnly(store) if settings.read_only else store,
-            executor=ReadOnly() if settings.read_only else ApplyingWhileLeading(may_write),
+            ReadOnlyStore(store) if settings.read_only else store,
+            executor=ReadOnly() if settings.read_only else Applying(),
+            fence=leading_only(may_write),
             settings=settings.loop,
             on_outcome=self._metrics.count_reconcile,
             environment=self._environment,
@@ -111,7 +116,9 @@ class Operator:
             await stack.enter_async_context(serving(settings.metrics, metrics_application(self._render)))
         if settings.webhook is not None:
             certificate = await stack.enter_async_context(
-                webhook_certificate(client, settings.namespace, settings.webhook, supervisor)
+                webhook_certificate(
+                    client, settings.namespace, settings.webhook, supervisor, stores=not settings.read_only
+                )
             )
             application = webhook_application(admit)
             await stack.enter_async_context(serving(settings.webhook.address, application, certificate.context))

@@ -1,8 +1,10 @@
 """What an operator process must be told."""
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 
+from dbtether.runtime.certificates import LIFETIME
 from dbtether.runtime.controller import LoopSettings
 from dbtether.runtime.kube import LeaseSettings
 from dbtether.runtime.serving import Address
@@ -19,6 +21,10 @@ class WebhookSettings:
     """The ValidatingWebhookConfiguration that learns our own CA."""
     certificate_folder: Path | None = None
     """`tls.crt` and `tls.key` as cert-manager mounts them; None makes a CA of our own."""
+    certificate_lifetime: timedelta = LIFETIME
+    """Of a certificate and a CA of our own; they are renewed when a sixth of it is left."""
+    reload_seconds: float = 10.0
+    """How often a certificate's files are looked at."""
 
 
 @dataclass(frozen=True, slots=True)

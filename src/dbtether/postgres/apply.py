@@ -7,7 +7,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import psycopg
@@ -21,6 +21,14 @@ from dbtether.postgres.statement import Batch, Statement, batches, commands
 
 audit = logging.getLogger("dbtether.audit")
 
+Fence = Callable[[], None]
+"""Raises when this process must not write any more: another one may have taken its place."""
+
+
+def no_fence() -> None:
+    """For a process that nobody takes the place of."""
+
+
 # Advisory locks are per database: those of the shared catalogs are all taken in the maintenance database.
 _LOCK_CLASS = 0x64627465
 _LOCK = sql.SQL("SELECT pg_catalog.pg_advisory_xact_lock({}, {})")
@@ -31,28 +39,34 @@ _GRANTING = ("GRANT", "REVOKE", "ALTER DEFAULT PRIVILEGES", "DROP OWNED")
 
 
 async def apply(
-    pool: Pool, maintenance_database: str, statements: Sequence[Statement], subject: str, shared_writer: SharedWriter
+    pool: Pool,
+    maintenance_database: str,
+    statements: Sequence[Statement],
+    subject: str,
+    shared_writer: SharedWriter,
+    fence: Fence = no_fence,
 ) -> None:
     """Run the statements; `subject` names the resource in the audit log.
 
-    Raises Retryable or Blocked for the first that fails; its batch leaves nothing behind.
+    Raises Retryable or Blocked for the first that fails; its batch leaves nothing behind. The fence is asked
+    before each batch and before each COMMIT.
     """
     for batch in batches(statements):
         part = Part(batch, subject)
         if batch.transactional and not batch.database:
             await shared_writer.write(part)
         else:
-            await run_parts(pool, batch.database or maintenance_database, [part])
+            await run_parts(pool, batch.database or maintenance_database, [part], fence=fence)
 
 
-async def run_parts(pool: Pool, database: str, parts: Sequence[Part]) -> None:
+async def run_parts(pool: Pool, database: str, parts: Sequence[Part], *, fence: Fence = no_fence) -> None:
     """Run parts of one kind on one connection, in one transaction where they allow it. All or nothing.
 
     A lost race on a catalog row is run again at once, a few times. Raises Retryable or Blocked.
     """
     for attempt in range(1, _TRIES + 1):
         try:
-            await _run(pool, database, parts)
+            await _run(pool, database, parts, fence)
         except Retryable as error:
             # Only a race on catalog rows is worth an immediate second try; the rest waits its back-off.
             if error.reason != "Retrying" or attempt == _TRIES:
@@ -62,23 +76,24 @@ async def run_parts(pool: Pool, database: str, parts: Sequence[Part]) -> None:
             return
 
 
-async def _run(pool: Pool, database: str, parts: Sequence[Part]) -> None:
+async def _run(pool: Pool, database: str, parts: Sequence[Part], fence: Fence) -> None:
     first = parts[0].batch
     started = time.perf_counter()
     try:
         async with pool.connection(database) as connection:
+            fence()
             if first.transactional:
                 everything = tuple(item for part in parts for item in part.batch.statements)
-                await _run_transaction(connection, replace(first, statements=everything))
+                await _run_transaction(connection, replace(first, statements=everything), fence)
             else:
-                await _run_alone(connection, first)
+                await _run_alone(connection, first, fence)
     except ConnectError as error:
         raise connect_failure(error, f"{_doing(first.statements[0])} in database {database}") from None
     for part in parts:
         _audit(part.batch, part.subject, time.perf_counter() - started)
 
 
-async def _run_transaction(connection: Connection, batch: Batch) -> None:
+async def _run_transaction(connection: Connection, batch: Batch, fence: Fence) -> None:
     refusals: list[str] = []
 
     def listen(notice: psycopg.errors.Diagnostic) -> None:
@@ -92,6 +107,8 @@ async def _run_transaction(connection: Connection, batch: Batch) -> None:
         await _send(connection, batch, sent)
         if refusals:
             raise _not_granted(refusals[0], sent)
+        # Between this and the COMMIT lies less than the server lets a transaction idle.
+        fence()
         await connection.execute("COMMIT")
     except psycopg.Error as error:
         failed = next((one.item for one in sent if one.item and one.cursor.statusmessage is None), None)
@@ -135,10 +152,11 @@ def _not_granted(warning: str, sent: Sequence[_Sent]) -> Blocked:
     )
 
 
-async def _run_alone(connection: Connection, batch: Batch) -> None:
+async def _run_alone(connection: Connection, batch: Batch, fence: Fence) -> None:
     item = batch.statements[0]
     try:
         for _, query in commands(batch):
+            fence()
             await connection.execute(query)
     except psycopg.Error as error:
         # The session may still be in another role: it must not go back to the pool.

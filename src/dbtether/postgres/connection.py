@@ -18,9 +18,15 @@ from dbtether.postgres.errors import ConnectError, parse_verbose
 _OPTIONS = (
     "-c role=none -c search_path=pg_catalog,pg_temp -c default_transaction_read_only=off "
     "-c default_transaction_isolation=read\\ committed -c statement_timeout={statement_timeout_ms} "
-    "-c lock_timeout={lock_timeout_ms} -c idle_in_transaction_session_timeout=60000 "
+    "-c lock_timeout={lock_timeout_ms} -c idle_in_transaction_session_timeout={idle_timeout_ms} "
     "-c client_min_messages=warning -c datestyle=ISO -c timezone=UTC"
 )
+IDLE_IN_TRANSACTION_SECONDS = 4.0
+"""After so long without a word within a transaction the server ends it.
+
+A process that was stopped in the middle of a transaction must never commit it after another one has taken its
+place: this is less than the time between a leader's last write and the next leader's first.
+"""
 # Settings that older servers do not know, and refuse a session for.
 _OPTIONS_SINCE = ((16, "-c createrole_self_grant="), (17, "-c transaction_timeout=0"))
 _PQERRORS_VERBOSE = 2
@@ -75,6 +81,7 @@ class ConnectParameters:
             values["options"] = _OPTIONS.format(
                 statement_timeout_ms=int(self.statement_timeout_seconds * 1000),
                 lock_timeout_ms=int(self.lock_timeout_seconds * 1000),
+                idle_timeout_ms=int(IDLE_IN_TRANSACTION_SECONDS * 1000),
             )
             values["options"] += "".join(f" {option}" for since, option in _OPTIONS_SINCE if major >= since)
         return make_conninfo("", **values)

@@ -113,5 +113,7 @@ class ReloadingCertificate:
         logger.info("the webhook's certificate was renewed")
         return True
 
-    def _stamps(self) -> tuple[int, ...]:
-        return tuple(path.stat().st_mtime_ns for path in self._files)
+    def _stamps(self) -> tuple[tuple[int, int], ...]:
+        """What tells another file from the same one; a mounted Secret's are links to a folder that is exchanged."""
+        found = [path.stat() for path in self._files]
+        return tuple((file.st_mtime_ns, file.st_ino) for file in found)

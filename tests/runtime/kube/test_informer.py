@@ -305,6 +305,22 @@ def test_a_server_that_restarts_is_followed_again() -> None:
     run(main())
 
 
+def test_a_list_that_fails_is_told_at_once() -> None:
+    async def main() -> None:
+        async def refuse(_: web.Request) -> web.StreamResponse | None:
+            return status(500, "InternalError", "etcd")
+
+        async with running(ApiServer(intercept=refuse)) as server, Client(server.connection) as client:
+            informer = Informer(client, EVERYWHERE, View("Database", lambda _: None))
+            task = asyncio.create_task(informer.run())
+            # Long before the client, which is patient, would give up.
+            await eventually(lambda: informer.problem, 5)
+            task.cancel()
+            await asyncio.wait({task})
+
+    run(main())
+
+
 def test_a_server_that_refuses_for_a_while_is_asked_less_and_less_often() -> None:
     async def main() -> None:
         async def refuse(_: web.Request) -> web.StreamResponse | None:

@@ -7,7 +7,7 @@ import sys
 import textwrap
 import time
 from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -124,6 +124,64 @@ def test_a_leader_that_cannot_renew_stops_before_anybody_else_may_start(trouble:
             assert work.has_stopped
             assert not work.held_while_stopping
             assert time.monotonic() - renewed < FAST.duration_seconds
+
+    run(main())
+
+
+class StubbornWork:
+    """Work that does not end when it is told to."""
+
+    def __init__(self) -> None:
+        self.is_running = False
+        self.may_end = asyncio.Event()
+
+    async def __call__(self) -> None:
+        self.is_running = True
+        while not self.may_end.is_set():
+            with suppress(asyncio.CancelledError):
+                await self.may_end.wait()
+
+
+def test_work_that_does_not_end_with_its_lease_is_ended_with_the_process_before_anybody_else_may_start() -> None:
+    async def main() -> None:
+        async with running(ApiServer()) as server, Client(server.connection) as client:
+            work, ended = StubbornWork(), list[float]()
+
+            def end() -> None:
+                ended.append(time.monotonic())
+                work.may_end.set()
+
+            lease = Lease(client, "operator", "dbtether", "a", FAST, end=end)
+            leading = asyncio.create_task(lease.lead(work))
+            await eventually(lambda: work.is_running)
+
+            async def refuse(_: web.Request) -> web.StreamResponse | None:
+                return status(500, "InternalError", "etcd")
+
+            server.intercept = refuse
+            cut = time.monotonic()
+            with pytest.raises(NotLeader):
+                await leading
+            assert len(ended) == 1
+            assert ended[0] - cut < FAST.duration_seconds
+
+    run(main())
+
+
+def test_work_that_takes_long_to_end_keeps_the_lease_meanwhile() -> None:
+    async def main() -> None:
+        async with running(ApiServer()) as server, candidate(server, "a") as a, candidate(server, "b") as b:
+            work = Work(a, stop_seconds=2 * FAST.duration_seconds)
+            leading = asyncio.create_task(a.lead(work))
+            await eventually(lambda: work.is_running)
+            waiting = asyncio.create_task(b.acquire())
+            leading.cancel()
+            while not work.has_stopped:
+                assert not b.holds()
+                await asyncio.sleep(0.02)
+            await asyncio.wait({leading})
+            await waiting
+            assert b.holds()
 
     run(main())
 

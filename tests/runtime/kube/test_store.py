@@ -208,16 +208,17 @@ def test_who_does_not_lead_writes_nothing() -> None:
     run(main())
 
 
-def test_a_read_only_store_writes_nothing_even_on_opening() -> None:
+def test_a_store_that_makes_no_key_takes_the_one_there_is_and_writes_nothing_on_opening() -> None:
     async def main() -> None:
         async with running(cluster()) as server:
-            put = {"key": base64.b64encode(bytes(32)).decode()}
-            server.put("secrets", "operator", FINGERPRINT_SECRET, data=put)
-            async with kube_world(server.connection, replace(SETTINGS, is_read_only=True)) as world:
-                created = await apply(world)
-                with pytest.raises(StateError, match="only reads"):
-                    await world.store.write_status(created, {"phase": "Ready"})
-                assert [one for one in server.requests if one.method not in ("GET", "PATCH")] == []
+            for put in (None, bytes(range(32))):
+                if put is not None:
+                    data = {"key": base64.b64encode(put).decode()}
+                    server.put("secrets", "operator", FINGERPRINT_SECRET, data=data)
+                async with kube_world(server.connection, replace(SETTINGS, makes_key=False)) as world:
+                    found = world.store.fingerprint_key
+                    assert (found == put, len(found)) == (put is not None, 32)
+            assert [one for one in server.requests if one.method != "GET"] == []
 
     run(main())
 

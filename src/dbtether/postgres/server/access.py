@@ -29,19 +29,34 @@ from dbtether.postgres.statement import Statement
 class Server:
     """One PostgreSQL server as its admin sees it. Every method raises Retryable or Blocked on failure."""
 
-    def __init__(self, parameters: ConnectParameters, maintenance_database: str, limit: int, name: str) -> None:
+    def __init__(
+        self,
+        parameters: ConnectParameters,
+        maintenance_database: str,
+        limit: int,
+        name: str,
+        fence: applying.Fence = applying.no_fence,
+    ) -> None:
         self.parameters = parameters
         self.maintenance_database = maintenance_database
         self.pool = Pool(parameters, limit, f"dbtether: {name}")
         self._facts: ServerFacts | None = None
         self._catalog = Catalog(self._read_shared)
         self._locks: dict[str, asyncio.Lock] = {}
-        self._shared_writer = SharedWriter(partial(applying.run_parts, self.pool, maintenance_database))
+        self._fence = fence
+        self._shared_writer = SharedWriter(partial(applying.run_parts, self.pool, maintenance_database, fence=fence))
 
     @classmethod
-    async def open(cls, parameters: ConnectParameters, maintenance_database: str, limit: int, name: str) -> Self:
+    async def open(
+        cls,
+        parameters: ConnectParameters,
+        maintenance_database: str,
+        limit: int,
+        name: str,
+        fence: applying.Fence = applying.no_fence,
+    ) -> Self:
         """A server that has answered and told its facts. Raises Retryable or Blocked."""
-        server = cls(parameters, maintenance_database, limit, name)
+        server = cls(parameters, maintenance_database, limit, name, fence)
         try:
             await server.refresh()
         except BaseException:
@@ -130,7 +145,9 @@ class Server:
 
     async def apply(self, statements: Sequence[Statement], subject: str) -> None:
         """Run a plan (postgres.apply)."""
-        await applying.apply(self.pool, self.maintenance_database, statements, subject, self._shared_writer)
+        await applying.apply(
+            self.pool, self.maintenance_database, statements, subject, self._shared_writer, self._fence
+        )
 
     async def _read_shared(self, roles: set[str], databases: set[str]) -> Shared:
         async with self._use(self.maintenance_database, "read roles and databases") as connection:

@@ -118,23 +118,30 @@ class Client:
         # Transports that were aborted close in the loop's next round.
         await asyncio.sleep(0)
 
-    async def send(self, request: Request, into: type[T], *, timeout_seconds: float | None = None) -> T:
-        """The answer, decoded. Raises ApiError, and KubeconfigError when there are no credentials."""
-        body = await self.send_raw(request, timeout_seconds=timeout_seconds)
+    async def send(
+        self, request: Request, into: type[T], *, timeout_seconds: float | None = None, reads_again: bool = True
+    ) -> T:
+        """The answer, decoded. Raises ApiError, and KubeconfigError when there are no credentials.
+
+        Without `reads_again` a read that got no answer fails at once, for callers that come back by themselves.
+        """
+        body = await self.send_raw(request, timeout_seconds=timeout_seconds, reads_again=reads_again)
         return decode(request, body, into)
 
-    async def send_raw(self, request: Request, *, timeout_seconds: float | None = None) -> bytes:
+    async def send_raw(
+        self, request: Request, *, timeout_seconds: float | None = None, reads_again: bool = True
+    ) -> bytes:
         """The answer's body. Raises ApiError, and KubeconfigError when there are no credentials."""
         seconds = timeout_seconds or self._settings.timeout_seconds
         last: list[ApiError] = []
         try:
             async with asyncio.timeout(seconds), self._at_once:
-                return await self._attempts(request, last)
+                return await self._attempts(request, last, reads_again=reads_again)
         except TimeoutError:
             # The server's own refusal says more than that our patience has ended.
             raise last[-1] if last else unreachable(request.what, f"no answer within {seconds:g} s") from None
 
-    async def _attempts(self, request: Request, last: list[ApiError]) -> bytes:
+    async def _attempts(self, request: Request, last: list[ApiError], *, reads_again: bool) -> bytes:
         was_refused = False
         while True:
             credentials = await self._authentication.credentials()
@@ -149,7 +156,7 @@ class Client:
                 last.append(wait.error)
                 await asyncio.sleep(self._seconds_until_retry(wait, len(last)))
             except (Unreachable, ServerFailure) as error:
-                if request.method is not Method.GET:
+                if request.method is not Method.GET or not reads_again:
                     raise
                 last.append(error)
                 await asyncio.sleep(self._seconds_until_retry(_Wait(error, None), len(last)))

@@ -134,7 +134,8 @@ class Informer:
             request = self.collection.list_page(limit=limit, continue_token=token)
             into: type[ObjectList | PartialObjectList]
             into = PartialObjectList if self.collection.metadata_only else ObjectList
-            page = await self._client.send(request, into)
+            # What failed shows in `problem` at once; `run` comes back by itself.
+            page = await self._client.send(request, into, reads_again=False)
             resources += [self._resource(item) for item in page.items or ()]
             token = page.metadata.continue_
             if not token:

@@ -6,7 +6,7 @@ import secrets
 from dbtether.api.resource import Secret
 from dbtether.errors import StateError
 from dbtether.runtime.kube.client import Client
-from dbtether.runtime.kube.errors import AlreadyExists, ApiError
+from dbtether.runtime.kube.errors import AlreadyExists, ApiError, NotFound
 from dbtether.runtime.kube.objects import PartialObject, SecretObject, to_secret
 from dbtether.runtime.kube.requests import NAMESPACES, SECRETS, create, get
 from dbtether.runtime.kube.secret_watches import MANAGED_BY, MANAGED_BY_US
@@ -36,7 +36,8 @@ async def find_installation(client: Client, given: str | None) -> str:
 async def find_fingerprint_key(client: Client, namespace: str, *, may_create: bool = True) -> bytes:
     """The key in the operator's own Secret, which the first start creates.
 
-    Raises StateError when the Secret holds something else, or when there is none and none may be created.
+    When there is none and none may be created, a key that nobody keeps: no password was ever set by it. Raises
+    StateError when the Secret holds something else.
     """
     if may_create:
         try:
@@ -45,7 +46,10 @@ async def find_fingerprint_key(client: Client, namespace: str, *, may_create: bo
             pass
         except ApiError as error:
             raise error.without_message() from None
-    return _checked(to_secret(await client.send(get(SECRETS, namespace, FINGERPRINT_SECRET), SecretObject)))
+    try:
+        return _checked(to_secret(await client.send(get(SECRETS, namespace, FINGERPRINT_SECRET), SecretObject)))
+    except NotFound:
+        return secrets.token_bytes(_KEY_BYTES)
 
 
 async def _create(client: Client, namespace: str) -> Secret:

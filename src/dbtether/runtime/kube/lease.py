@@ -10,6 +10,7 @@ so before its own timers had a chance to run.
 import asyncio
 import contextlib
 import logging
+import os
 import random
 import time
 from collections.abc import Callable, Coroutine
@@ -49,6 +50,17 @@ class LeaseSettings:
     def call_seconds(self) -> float:
         """The time-out of one renewal: a hanging one must leave time for another."""
         return self.renew_deadline_seconds / 3
+
+    @property
+    def end_seconds(self) -> float:
+        """How long the work of a leader that lost its lease may take to end, before another may begin."""
+        return 0.8 * (self.duration_seconds - self.renew_deadline_seconds)
+
+
+def end_process() -> None:
+    """End this process here and now: nothing in it runs any more, not even what hangs."""
+    logging.shutdown()
+    os._exit(1)
 
 
 def running_clock() -> float:
@@ -91,10 +103,12 @@ class Lease:
         clock: Callable[[], float] = running_clock,
         chance: Callable[[], float] = random.random,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        end: Callable[[], None] = end_process,
     ) -> None:
         """`identity` must be no other replica's, nor that of an earlier life of this one.
 
         The client should be the lease's own: a renewal must not queue behind the calls of controllers.
+        `end` is called when work that has lost the lease does not end in time.
         """
         self._client = client
         self._namespace = namespace
@@ -104,6 +118,7 @@ class Lease:
         self._clock = clock
         self._chance = chance
         self._now = now
+        self._end = end
         self._lease: _Lease | None = None
         self._seen_at = 0.0
         self._renewed_at: float | None = None
@@ -121,7 +136,8 @@ class Lease:
         """Wait for the lease, then run the work while it is held, and give it back when the work ends.
 
         Raises NotLeader when the lease was lost, after the cancelled work has ended: the process should
-        end as well, since nobody can know what a half-stopped one still does.
+        end as well, since nobody can know what a half-stopped one still does. Work that does not end before
+        another replica may begin is ended with the process.
         """
         await self.acquire()
         working = asyncio.create_task(work(), name="work of the leader")
@@ -130,16 +146,33 @@ class Lease:
             await asyncio.wait({working, renewing}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             # First no more writes, then the work's end, and only then may somebody else begin.
+            await self._stop(working, renewing)
             is_lost = renewing.done()
-            if is_lost:
-                self._renewed_at = None
-            await _end(working)
             await _end(renewing)
             if not is_lost:
                 await self.release()
         if is_lost:
             renewing.result()
         working.result()
+
+    async def _stop(self, working: asyncio.Task[None], renewing: asyncio.Task[None]) -> None:
+        """End the work: without haste while the lease is renewed, in time for the next leader once it is lost."""
+        if renewing.done():
+            self._renewed_at = None
+        working.cancel()
+        await asyncio.wait({working, renewing}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            self._renewed_at = None
+            await asyncio.wait({working}, timeout=self._settings.end_seconds)
+        if not working.done():
+            logger.critical(
+                "lease %s/%s is lost and the work did not end within %g s: this process ends now",
+                self._namespace,
+                self._name,
+                self._settings.end_seconds,
+            )
+            self._end()
+        await _end(working)
 
     async def acquire(self) -> None:
         """Wait until this replica holds the lease."""

@@ -52,8 +52,8 @@ class StoreSettings:
     resources: Mapping[str, ApiResource] = field(default_factory=our_resources)
     instance: str = "dbtether"
     """Who reports Events: the Pod's name."""
-    is_read_only: bool = False
-    """Nothing is ever written, not even on opening."""
+    makes_key: bool = True
+    """The key of password fingerprints is made when there is none; else one that nobody keeps takes its place."""
     sync_seconds: float = 60.0
     informer: InformerSettings = field(default_factory=InformerSettings)
 
@@ -73,7 +73,7 @@ async def open_store(
     TaskEnded is raised.
     """
     installation = await find_installation(client, settings.installation)
-    key = await find_fingerprint_key(client, settings.namespace, may_create=not settings.is_read_only)
+    key = await find_fingerprint_key(client, settings.namespace, may_create=settings.makes_key)
     async with Supervisor() as supervisor:
         store = KubernetesStore(client, settings, supervisor, may_write, installation=installation, fingerprint_key=key)
         await store.start()
@@ -104,7 +104,7 @@ class KubernetesStore:
         self._namespaces = View("Namespace", self._tell)
         self._secret_watches = SecretWatches(client, supervisor, self._tell, settings.informer)
         self._secrets = SecretApi(client, self._api_version_of)
-        self._events = EventRecorder(client, instance=settings.instance, may_write=self._may_write_at_all)
+        self._events = EventRecorder(client, instance=settings.instance, may_write=may_write)
         self._informers = self._make_informers()
         self._writing: WeakValueDictionary[Key, asyncio.Lock] = WeakValueDictionary()
         self._uncertain: set[Key] = set()
@@ -265,13 +265,8 @@ class KubernetesStore:
             raise StateError(f"{key} cannot be written, RBAC does not allow it: {error}") from None
 
     def _check_may_write(self, key: Key) -> None:
-        if self._settings.is_read_only:
-            raise StateError(f"{key} is not written: this process only reads")
         if not self._may_write():
             raise NotLeader(f"{key} is not written: another replica may lead now")
-
-    def _may_write_at_all(self) -> bool:
-        return self._may_write() and not self._settings.is_read_only
 
     async def _exclusively(self, key: Key, view: View, write: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Run one write of a key at a time, and to its end even when the caller is cancelled.
