@@ -15,9 +15,11 @@ from dbtether.postgres.catalog import Catalog, Shared, observe_shared
 from dbtether.postgres.connection import ConnectParameters
 from dbtether.postgres.databases.model import AvailableExtension, Database, Inside, Session, new_inside
 from dbtether.postgres.databases.observe import observe_available, observe_inside, observe_sessions
+from dbtether.postgres.dumps.model import DumpSource
+from dbtether.postgres.dumps.observe import observe_dump_source
 from dbtether.postgres.errors import ConnectError, classify, connect_failure
 from dbtether.postgres.pool import Connection, Pool
-from dbtether.postgres.roles.model import Dependents
+from dbtether.postgres.roles.model import Dependents, RoleNames
 from dbtether.postgres.roles.observe import DATABASE_OF_OWNER, DEPENDENTS, SESSIONS, dependents_from_rows
 from dbtether.postgres.server.model import ServerFacts
 from dbtether.postgres.server.observe import observe_server
@@ -120,6 +122,11 @@ class Server:
             return None
         async with self._use(name, f"look into database {name}") as connection:
             return await observe_inside(connection, extensions)
+
+    async def dump_source(self, database: str, roles: RoleNames) -> DumpSource:
+        """What a dump of the database needs to know."""
+        async with self._use(database, f"look into database {database}") as connection:
+            return await observe_dump_source(connection, roles, self.facts.major)
 
     async def dependents(self, role: str) -> Dependents:
         """What holds a role back from being dropped."""
