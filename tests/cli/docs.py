@@ -54,6 +54,9 @@ REASONS: dict[str, tuple[Reason, ...]] = {
         Reason.PRIVILEGES_TOO_HIGH,
         Reason.ROLE_NOT_OURS,
         Reason.ROLE_CONFLICT,
+        Reason.ADOPTION_NOT_ALLOWED,
+        Reason.OTHER_INSTALLATION,
+        Reason.RELEASED,
         Reason.SECRET_CONFLICT,
         Reason.SECRET_NOT_FOUND,
         Reason.SECRET_INVALID,
@@ -66,12 +69,10 @@ REASONS: dict[str, tuple[Reason, ...]] = {
     ),
 }
 NOT_YET = {
-    ("DBCluster", "adoptable"),
     ("Database", "owner"),
     ("Database", "adopt"),
     ("DatabaseUser", "additionalGrants"),
     ("DatabaseUser", "rotation"),
-    ("DatabaseUser", "adopt"),
 }
 
 

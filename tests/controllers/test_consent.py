@@ -214,10 +214,15 @@ async def test_a_foreign_database_or_role_is_not_touched(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    "comment", ["dbtether:team/{0}-reader@other", "dbtether:other/{0}-reader@test", "dbtether:team/{0}-reader"]
+    ("comment", "reason"),
+    [
+        ("dbtether:team/{0}-reader@other", "OtherInstallation"),
+        ("dbtether:other/{0}-reader@test", "RoleNotOurs"),
+        ("dbtether:team/{0}-reader", "RoleNotOurs"),
+    ],
 )
 @scenario
-async def test_the_marker_of_another_is_respected(world: World, comment: str) -> None:
+async def test_the_marker_of_another_is_respected(world: World, comment: str, reason: str) -> None:
     world.execute("CREATE ROLE {}", world.login())
     with world.admin.server.connect() as connection:
         mark = sql.Literal(comment.format(world.unique))
@@ -226,7 +231,7 @@ async def test_the_marker_of_another_is_respected(world: World, comment: str) ->
     await world.database()
     await world.user()
     await world.settle()
-    assert await world.reason(world.user_key()) == "RoleNotOurs"
+    assert await world.reason(world.user_key()) == reason
 
 
 @pytest.mark.parametrize("name", ["dbtether_x_admin", "pg_monitor", "postgres"])

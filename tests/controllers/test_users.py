@@ -213,7 +213,6 @@ async def test_a_template_of_ones_own_is_planned_once(world: World) -> None:
     [
         ("user", {"additionalGrants": [{"tables": ["t"], "privileges": ["SELECT"]}]}),
         ("user", {"rotation": {"days": 30}}),
-        ("user", {"adopt": True}),
         ("database", {"adopt": True}),
         ("database", {"owner": "somebody"}),
     ],

@@ -87,8 +87,8 @@ async def test_the_only_database_goes_too(world: World) -> None:
 
 @pytest.mark.parametrize(
     "spec",
-    [{"adopt": True}, {"connectionLimit": -7}, {"username": "another"}],
-    ids=["unsupported", "invalid", "renamed"],
+    [{"connectionLimit": -7}, {"username": "another"}],
+    ids=["invalid", "renamed"],
 )
 @scenario
 async def test_nobody_keeps_access_by_breaking_his_own_resource(world: World, spec: dict[str, Any]) -> None:

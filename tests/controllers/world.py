@@ -13,7 +13,7 @@ import pytest
 from psycopg import sql
 from tests.servers.fixtures import Admin
 
-from dbtether.api.resource import Key, Resource, Secret
+from dbtether.api.resource import Key, Owner, Resource, Secret
 from dbtether.controllers.engine import Engine, opened_engine
 from dbtether.controllers.executor import Executor, Planned, Recording
 from dbtether.runtime.controller import LoopSettings
@@ -207,6 +207,13 @@ class World:
 
     async def credentials(self, name: str = "reader", namespace: str = TEAM) -> Secret:
         return await self.secret(f"{self.login(name)}-credentials", namespace)
+
+    async def older_secret(self, user: Resource, **data: str) -> None:
+        """The Secret that the older operator made for a user: owned by it, without our label and annotation."""
+        values = {"host": "db", "port": "5432", "database": "app", **data}
+        encoded = {name: value.encode() for name, value in values.items()}
+        owner = Owner(user.key.kind, user.key.name, user.uid)
+        await self.store.write_secret(Secret(user.key.namespace, f"{user.key.name}-credentials", encoded, owner=owner))
 
     async def edit_secret(self, name: str, namespace: str = TEAM, **data: bytes) -> None:
         secret = await self.secret(name, namespace)

@@ -375,6 +375,10 @@ class DatabaseUserStatus(KindStatus):
     """Secret with the credentials (the first one with perDatabase)."""
     applied_settings: tuple[str, ...] = ()
     """Names of the settings that were set: those that leave the spec are reset."""
+    adopted: bool | None = None
+    """Whether spec.adopt was carried out."""
+    brought_along: tuple[str, ...] = ()
+    """What an adopted login had when it was taken over and keeps, one sentence each; the first 50."""
     password_updated_at: Timestamp | None = None
     """When the password changed last."""
     password_fingerprint: str | None = None

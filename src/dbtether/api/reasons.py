@@ -59,6 +59,8 @@ class Reason(StrEnum):
     DATABASE_CONFLICT = "DatabaseConflict"
     ROLE_CONFLICT = "RoleConflict"
     OTHER_INSTALLATION = "OtherInstallation"
+    ADOPTION_NOT_ALLOWED = "AdoptionNotAllowed"
+    RELEASED = "Released"
     DATABASE_INVALID = "DatabaseInvalid"
     DATABASE_CLOSED = "DatabaseClosed"
     DATABASE_IN_USE = "DatabaseInUse"
@@ -252,7 +254,15 @@ EXPLANATIONS: Mapping[Reason, Explanation] = {
     ),
     Reason.OTHER_INSTALLATION: _explain(
         "The object on the server is marked by another installation of dbtether.",
-        "Release it there first, or run this one with that installation's id.",
+        "Choose another name, or have a DBA take the marker away as the message says.",
+    ),
+    Reason.ADOPTION_NOT_ALLOWED: _explain(
+        "spec.adopt asks for an object that this namespace may not take over, or that nobody may.",
+        "Ask the platform team for the entry in spec.adoptable that the message names, or choose another name.",
+    ),
+    Reason.RELEASED: _explain(
+        "What this resource had belongs to the one that its annotation dbtether.io/release-to names.",
+        "Delete this resource; nothing that it gave away is dropped.",
     ),
     Reason.DATABASE_INVALID: _explain(
         "A DROP of the database was interrupted: it cannot be used any more.",

@@ -1,6 +1,7 @@
 """The controller of DatabaseUsers: the Secret first, then the login and its groups, then a login as the user."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from dbtether.api.database import DatabasePhase
 from dbtether.api.databaseuser import (
@@ -9,19 +10,21 @@ from dbtether.api.databaseuser import (
     databases_summary,
     privileges_summary,
     secret_names,
-    username,
 )
 from dbtether.api.dbcluster import DBClusterSpec
 from dbtether.api.model import MAX_STATUS_ENTRIES
-from dbtether.api.names import Marker, marker, parse_marker
+from dbtether.api.names import Marker, marker
 from dbtether.api.references import DeletionPolicy
 from dbtether.api.resource import Key, Resource
 from dbtether.api.secret_keys import Login as ClientLogin
 from dbtether.api.validation import check, validate_resource
+from dbtether.controllers.adoption import released_to
 from dbtether.controllers.base import Controller, Waiting, connected_server
 from dbtether.controllers.report import Level, Report
-from dbtether.controllers.userdrop import drop_login, lost_marker
+from dbtether.controllers.userclaim import choose_name, possible_names, refuse_foreign_role
+from dbtether.controllers.userdrop import drop_login
 from dbtether.controllers.userlogin import User, has_password, limit_login, observe_login, verify
+from dbtether.controllers.usernotes import brought_along, gifts
 from dbtether.controllers.userplaces import find_places, refuse_too_high, remaining_places
 from dbtether.controllers.usersecrets import UserSecrets
 from dbtether.errors import Blocked, Retryable
@@ -49,13 +52,13 @@ class DatabaseUserController(Controller):
             raise
         async with user.server.lock(f"login {user.name}"):
             observed = await self._observe(user)
-            self._refuse_foreign_role(user, observed.role)
+            await refuse_foreign_role(self.world, user.claim, user.spec, observed.role)
             _refuse_by_guards(user, observed)
             await self._record_claim(user)
             password, secret = await self._write_secrets(user)
             changed = await self._converge(user, observed, password)
             await self._prove(user, password, changed=changed)
-        await self._report_ready(user, password, secret)
+        await self._report_ready(user, observed, password, secret)
         return Done()
 
     def made_nothing(self, resource: Resource) -> bool:
@@ -63,11 +66,17 @@ class DatabaseUserController(Controller):
         return not resource.status.get("clusterName")
 
     async def delete(self, resource: Resource) -> None:
-        """Drop the login and its Secret where the policy says so. Raises Waiting, Retryable or Blocked."""
+        """Drop the login and its Secret where the policy says so. Raises Waiting, Retryable or Blocked.
+
+        A login that is released to another resource is not this one's to drop, taken over or not.
+        """
         spec = validate_resource(DatabaseUserSpec, resource)
         secrets = UserSecrets(self.world.store, resource, spec)
         if spec.deletion_policy is DeletionPolicy.RETAIN:
             await secrets.release()
+            return
+        if released_to(resource) is not None:
+            await secrets.remove()
             return
         cluster, name = str(resource.status["clusterName"]), str(resource.status["username"])
         _, server = await connected_server(self.world, cluster, resource.key.namespace, was_admitted=True)
@@ -89,12 +98,13 @@ class DatabaseUserController(Controller):
         """The user with its places. Raises Waiting, Retryable or Blocked while somebody does not admit it."""
         spec = validate_resource(DatabaseUserSpec, resource)
         _refuse_unsupported(spec)
-        name = username(spec, resource.key.name)
-        _refuse_another_name(resource, name)
+        possible_names(resource, spec)
         cluster_name, places = await find_places(self.world, resource, spec)
         cluster, server = await connected_server(self.world, cluster_name, resource.key.namespace)
         refuse_too_high(cluster, places, resource.key.namespace)
-        return User(resource, spec, cluster_name, cluster, server, places, name, self._marker(resource))
+        mark = self._marker(resource)
+        name = await choose_name(server, cluster, resource, spec, mark)
+        return User(resource, spec, cluster_name, cluster, server, places, name, mark)
 
     async def _withdraw(self, resource: Resource) -> None:
         """Take from the login of a refused user what it may have no longer. Raises Retryable or Blocked."""
@@ -118,29 +128,7 @@ class DatabaseUserController(Controller):
     def _marker(self, resource: Resource) -> Marker:
         return marker(resource.key.namespace, resource.key.name, self.world.store.installation)
 
-    # -- whose login it is ----------------------------------------------------------------------------
-
-    def _refuse_foreign_role(self, user: User, role: Role | None) -> None:
-        """Before a Secret is written: a role that is another's, or that another resource named first."""
-        if role is not None and parse_marker(role.comment) == user.marker:
-            return
-        key = user.resource.key
-        first = self.world.directory.holder(key, user.cluster_name, user.name)
-        if first is not None:
-            other = str(first.key) if first.key.namespace == key.namespace else "a DatabaseUser of another namespace"
-            raise Blocked(
-                "RoleConflict",
-                f"{other} names role {user.name} on the same DBCluster and was first: choose another "
-                f"spec.username, or delete one of the two",
-            )
-        if user.resource.status.get("username") == user.name and (blocked := lost_marker(role, user.marker)):
-            raise blocked
-        if role is not None:
-            raise Blocked(
-                "RoleNotOurs",
-                f"Role {user.name} exists already and was not made for this resource: nothing was changed; "
-                f"choose another spec.username",
-            )
+    # -- Secret, login, proof -------------------------------------------------------------------------
 
     async def _record_claim(self, user: User) -> None:
         """Before anything is made: a deletion must find the server even when the Database is gone by then."""
@@ -150,8 +138,6 @@ class DatabaseUserController(Controller):
         message = f"Creating login {user.name}"
         report = Report(DatabasePhase.CREATING, Level.PROGRESSING, "Creating", message, fields)
         await self.world.write(user.resource, report)
-
-    # -- Secret, login, proof -------------------------------------------------------------------------
 
     async def _write_secrets(self, user: User) -> tuple[str, str]:
         """The password in force and the name of the first Secret: it stands there before the role can get it."""
@@ -188,7 +174,10 @@ class DatabaseUserController(Controller):
         return True
 
     async def _observe(self, user: User) -> ObservedLogin:
-        return await observe_login(self.world, user.cluster_name, user.server, user.name, user.places)
+        observed = await observe_login(self.world, user.cluster_name, user.server, user.name, user.places)
+        if not user.is_adopting(observed.role):
+            return observed
+        return replace(observed, belongings=await user.server.belongings(user.name))
 
     def _fingerprint(self, user: User, password: str) -> str:
         return fingerprint(self.world.store.fingerprint_key, user.name, password)
@@ -217,7 +206,7 @@ class DatabaseUserController(Controller):
         await verify(user, password)
         self.world.verified_logins[user.resource.key] = mark
 
-    async def _report_ready(self, user: User, password: str, secret: str) -> None:
+    async def _report_ready(self, user: User, observed: ObservedLogin, password: str, secret: str) -> None:
         resource = user.resource
         names = secret_names(user.spec, resource.key.namespace, resource.key.name)
         databases = [
@@ -244,12 +233,27 @@ class DatabaseUserController(Controller):
             "loginVerified": shut_out is None,
             "passwordFingerprint": mark,
         }
+        if user.spec.adopt:
+            fields["adopted"] = True
+        if observed.belongings is not None:
+            fields["broughtAlong"] = brought_along(user.desired(), observed)
         if resource.status.get("passwordFingerprint") != mark:
             fields["passwordUpdatedAt"] = self.world.now().strftime("%Y-%m-%dT%H:%M:%SZ")
         message = f"Login {user.name} works; its credentials are in Secret {secret}"
         if shut_out is not None:
             message = f"Login {user.name} is as the spec wants it, but nobody can log in with it: {shut_out}"
+        message = "; ".join([message, *_notes(user, observed, fields)])
         await self.world.write(resource, Report(DatabasePhase.READY, Level.READY, "Ready", message, fields))
+
+
+def _notes(user: User, observed: ObservedLogin, fields: Mapping[str, object]) -> list[str]:
+    """What a person should know although the login is ready."""
+    notes = gifts(user.desired(), observed)
+    if fields.get("broughtAlong", user.resource.status.get("broughtAlong")):
+        notes.append("what it was adopted with and keeps stands in status.broughtAlong")
+    if (to := released_to(user.resource)) is not None:
+        notes.append(f"it goes to DatabaseUser {to} as soon as that one asks for it by spec.adopt")
+    return notes
 
 
 def _refuse_by_guards(user: User, observed: ObservedLogin) -> None:
@@ -262,16 +266,6 @@ def _refuse_by_guards(user: User, observed: ObservedLogin) -> None:
     raise blocked
 
 
-def _refuse_another_name(resource: Resource, name: str) -> None:
-    """The name is the identity: under another one, the first login would be forgotten."""
-    known = resource.status.get("username")
-    if known not in (None, name):
-        raise Blocked(
-            "ImmutableField",
-            f"spec.username: {known} cannot become {name}; put {known} back, or create another DatabaseUser",
-        )
-
-
 def _refuse_unsupported(spec: DatabaseUserSpec) -> None:
     """A field that asks for what this version cannot do is never passed over in silence."""
     wanted = []
@@ -279,7 +273,5 @@ def _refuse_unsupported(spec: DatabaseUserSpec) -> None:
         wanted.append("spec.additionalGrants")
     if spec.rotation is not None:
         wanted.append("spec.rotation")
-    if spec.adopt:
-        wanted.append("spec.adopt")
     if wanted:
         raise Blocked("UnsupportedField", f"{', '.join(wanted)}: this version cannot do that yet; leave it out")

@@ -85,10 +85,10 @@ class Directory:
 
 
 def claimed_name(resource: Resource) -> str:
-    """The name in PostgreSQL that a Database or DatabaseUser claims."""
+    """The name in PostgreSQL that a Database or DatabaseUser has, or claims while it has none."""
     if resource.key.kind == "Database":
         return _text(resource.spec, "databaseName") or resource.key.name.replace("-", "_")
-    return _text(resource.spec, "username") or resource.key.name
+    return _text(resource.status, "username") or _text(resource.spec, "username") or resource.key.name
 
 
 def database_keys(user: Resource) -> tuple[Key, ...]:

@@ -52,10 +52,16 @@ def references_of_user(resource: Resource) -> Iterator[Key]:
 
 
 def with_rivals(references: References, directory: Directory) -> References:
-    """Those references, and whoever names the same database or login: when it goes, the next takes over."""
+    """Those references, and whoever names the same database or login: when it goes, the next takes over.
+
+    The DBCluster as well: a user that was never accepted learns of it through its Database alone, and hears
+    of consent given later.
+    """
 
     def found(resource: Resource) -> Iterator[Key]:
         yield from references(resource)
+        if cluster := directory.cluster_of(resource.key):
+            yield Key("DBCluster", "", cluster)
         yield from directory.rivals(resource)
 
     return found

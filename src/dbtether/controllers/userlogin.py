@@ -10,7 +10,9 @@ from dbtether.api.names import Group, Marker, parse_marker
 from dbtether.api.references import Privileges
 from dbtether.api.resource import Resource
 from dbtether.api.times import parse_instant
+from dbtether.controllers.adoption import Claim
 from dbtether.controllers.base import World
+from dbtether.controllers.userclaim import claim_of
 from dbtether.controllers.userplaces import Place
 from dbtether.errors import Blocked, Retryable
 from dbtether.postgres.guards import first_blocked
@@ -55,7 +57,19 @@ class User:
             valid_until=None if spec.valid_until is None else parse_instant(spec.valid_until),
             settings=tuple(sorted(spec.settings.items())),
             previous_settings=frozenset(self.resource.status.get("appliedSettings", ())),
+            adopts=spec.adopt,
         )
+
+    @property
+    def claim(self) -> Claim:
+        """Its claim to the login."""
+        return claim_of(self.resource, self.spec, self.marker, self.cluster_name, self.cluster, self.name)
+
+    def is_adopting(self, role: Role | None) -> bool:
+        """Whether a role that was there before is being taken over; until that is done to the end."""
+        if role is None or not self.spec.adopt:
+            return False
+        return not self.resource.status.get("adopted") or parse_marker(role.comment) != self.marker
 
     def shut_out(self, now: datetime) -> str | None:
         """Why nobody can log in although all is as the spec wants it; None when somebody can."""

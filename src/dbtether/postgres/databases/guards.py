@@ -10,15 +10,14 @@ from dbtether.postgres.databases.powers import manageable_owners
 from dbtether.postgres.grants.acl import PUBLIC
 from dbtether.postgres.guards import Verdict, quoted
 from dbtether.postgres.server.cures import attribute, grant_of_owner, grant_of_role
+from dbtether.postgres.server.guards import no_createrole, read_only_server
 
 Guard = Callable[[DesiredDatabase, ObservedDatabase], Verdict]
 
 
 def server_is_read_only(_: DesiredDatabase, observed: ObservedDatabase) -> Verdict:
-    """A standby takes no changes; a failover promotes it."""
-    if not observed.server.is_in_recovery:
-        return None
-    return Blocked("ServerReadOnly", "The server is a standby (in recovery): point spec.endpoint at the primary")
+    """Nothing can be changed there."""
+    return read_only_server(observed.server)
 
 
 def owner_role_not_ours(desired: DesiredDatabase, observed: ObservedDatabase) -> Verdict:
@@ -87,14 +86,7 @@ def database_is_closed(desired: DesiredDatabase, observed: ObservedDatabase) -> 
 
 def admin_lacks_createrole(desired: DesiredDatabase, observed: ObservedDatabase) -> Verdict:
     """Needed for the owner and group roles."""
-    server = observed.server
-    if server.is_superuser or server.can_create_roles:
-        return None
-    return Blocked(
-        "MissingPrivileges",
-        f"The admin cannot create the roles of database {desired.name}: "
-        f"a DBA must run {attribute(server.admin, 'CREATEROLE')}",
-    )
+    return no_createrole(observed.server, f"the roles of database {desired.name}")
 
 
 def admin_lacks_createdb(desired: DesiredDatabase, observed: ObservedDatabase) -> Verdict:

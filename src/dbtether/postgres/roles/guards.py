@@ -5,24 +5,24 @@ from collections.abc import Callable
 from dbtether.api.names import ROLE_PREFIX, Group, parse_marker
 from dbtether.errors import Blocked
 from dbtether.postgres.guards import Verdict, quoted
+from dbtether.postgres.roles.adopt import adopted_role_owns_a_database, role_rules_the_server
 from dbtether.postgres.roles.model import DesiredLogin, ObservedLogin, role_names
 from dbtether.postgres.roles.plan import administrator_of, unwanted_memberships
-from dbtether.postgres.server.cures import attribute, grant_of_role
+from dbtether.postgres.server.cures import grant_of_role
+from dbtether.postgres.server.guards import no_createrole, read_only_server
 
 Guard = Callable[[DesiredLogin, ObservedLogin], Verdict]
 
 
 def server_is_read_only(_: DesiredLogin, observed: ObservedLogin) -> Verdict:
-    """A standby takes no changes; a failover promotes it."""
-    if not observed.server.is_in_recovery:
-        return None
-    return Blocked("ServerReadOnly", "The server is a standby (in recovery): point spec.endpoint at the primary")
+    """Nothing can be changed there."""
+    return read_only_server(observed.server)
 
 
 def role_not_ours(desired: DesiredLogin, observed: ObservedLogin) -> Verdict:
     """An existing role without this resource's marker is never touched: it may be another tenant's."""
     role = observed.role
-    if role is None or parse_marker(role.comment) == desired.marker:
+    if role is None or parse_marker(role.comment) == desired.marker or desired.adopts:
         return None
     return Blocked(
         "RoleNotOurs",
@@ -58,13 +58,7 @@ def role_is_too_powerful(desired: DesiredLogin, observed: ObservedLogin) -> Verd
 
 def admin_lacks_createrole(desired: DesiredLogin, observed: ObservedLogin) -> Verdict:
     """Without it there are no logins."""
-    server = observed.server
-    if server.is_superuser or server.can_create_roles:
-        return None
-    return Blocked(
-        "MissingPrivileges",
-        f"The admin cannot create login {desired.name}: a DBA must run {attribute(server.admin, 'CREATEROLE')}",
-    )
+    return no_createrole(observed.server, f"login {desired.name}")
 
 
 def admin_lacks_login(desired: DesiredLogin, observed: ObservedLogin) -> Verdict:
@@ -113,6 +107,8 @@ def group_is_missing(desired: DesiredLogin, observed: ObservedLogin) -> Verdict:
 GUARDS: tuple[Guard, ...] = (
     server_is_read_only,
     role_not_ours,
+    role_rules_the_server,
+    adopted_role_owns_a_database,
     role_is_too_powerful,
     admin_lacks_createrole,
     admin_lacks_login,

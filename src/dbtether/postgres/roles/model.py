@@ -110,6 +110,8 @@ class DesiredLogin:
     settings: tuple[tuple[str, str], ...] = ()
     previous_settings: frozenset[str] = frozenset()
     """Settings this resource set before: only these are reset when they are wanted no more."""
+    adopts: bool = False
+    """Whether a role that exists without this marker is to be taken over."""
 
     def __repr__(self) -> str:
         password = "to be set" if self.verifier else "unchanged"
@@ -132,6 +134,17 @@ class Dependents:
 
 
 @dataclass(frozen=True, slots=True)
+class Belongings:
+    """What a role that is to be adopted has, and whom it can act as."""
+
+    dependents: Dependents
+    roles: tuple[str, ...] = ()
+    """The roles that it is in, directly or through others, sorted."""
+    powerful: tuple[str, ...] = ()
+    """Those of them that have power over the whole server, sorted."""
+
+
+@dataclass(frozen=True, slots=True)
 class ObservedLogin:
     """Everything a plan for one login looks at."""
 
@@ -143,3 +156,5 @@ class ObservedLogin:
     database_acls: Mapping[str, Acl] = field(default_factory=dict)
     """The privileges on each of its databases that exists."""
     database_owners: Mapping[str, str] = field(default_factory=dict)
+    belongings: Belongings | None = None
+    """Only while the role is being adopted."""

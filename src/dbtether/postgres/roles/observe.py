@@ -80,6 +80,16 @@ DATABASE_OF_OWNER = """
 SELECT d.datname::text FROM pg_catalog.pg_database d JOIN pg_catalog.pg_roles r ON r.oid = d.datdba
  WHERE r.rolname = %s ORDER BY 1 LIMIT 1
 """
+# Members of these read and write the server's files or run its programs, whatever their own attributes say.
+REACHED = """
+SELECT g.rolname::text AS role,
+       g.rolsuper OR g.rolcreaterole OR g.rolreplication OR g.rolbypassrls OR g.rolname = session_user
+         OR g.rolname IN ('pg_execute_server_program', 'pg_read_server_files', 'pg_write_server_files')
+         AS is_powerful
+  FROM pg_catalog.pg_roles r JOIN pg_catalog.pg_roles g ON g.oid <> r.oid
+   AND pg_catalog.pg_has_role(r.oid, g.oid, 'MEMBER')
+ WHERE r.rolname = %s ORDER BY 1
+"""
 SESSIONS = "SELECT pg_catalog.count(*) AS sessions FROM pg_catalog.pg_stat_activity WHERE usename = %s"
 
 

@@ -7,6 +7,7 @@ from psycopg import sql
 from dbtether.api.names import ROLE_PREFIX, Group
 from dbtether.postgres.grants.model import ObjectKind
 from dbtether.postgres.grants.plan import object_grants
+from dbtether.postgres.roles.adopt import handed_over, takes_over
 from dbtether.postgres.roles.model import (
     Access,
     DesiredLogin,
@@ -30,6 +31,7 @@ def plan(desired: DesiredLogin, observed: ObservedLogin) -> tuple[Statement, ...
         *_settings(desired, observed, administrator),
         *_direct_connects(desired, observed),
         *_ended_sessions(desired, observed, administrator),
+        *handed_over(desired, observed, administrator),
     )
 
 
@@ -62,15 +64,10 @@ def _attributes(desired: DesiredLogin, observed: ObservedLogin, as_role: str | N
             name=name,
             options=sql.Composed(list(_new_options(desired, inherit=inherit))),
         )
-        yield statement(
-            f"Mark role {desired.name} as belonging to {desired.marker}",
-            "",
-            "COMMENT ON ROLE {name} IS {marker}",
-            as_role=as_role,
-            name=name,
-            marker=sql.Literal(str(desired.marker)),
-        )
+        yield _mark(desired, as_role)
         return
+    if takes_over(desired, role):
+        yield _mark(desired, as_role)
     changes = list(_changed_options(desired, role, server, inherit=inherit))
     if changes:
         what = ", ".join(label for label, _ in changes)
@@ -82,6 +79,17 @@ def _attributes(desired: DesiredLogin, observed: ObservedLogin, as_role: str | N
             name=name,
             options=sql.Composed([clause for _, clause in changes]),
         )
+
+
+def _mark(desired: DesiredLogin, as_role: str | None) -> Statement:
+    return statement(
+        f"Mark role {desired.name} as belonging to {desired.marker}",
+        "",
+        "COMMENT ON ROLE {name} IS {marker}",
+        as_role=as_role,
+        name=sql.Identifier(desired.name),
+        marker=sql.Literal(str(desired.marker)),
+    )
 
 
 def _new_options(desired: DesiredLogin, *, inherit: bool) -> Iterator[sql.Composable]:

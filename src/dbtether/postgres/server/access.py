@@ -19,8 +19,8 @@ from dbtether.postgres.dumps.model import DumpSource
 from dbtether.postgres.dumps.observe import observe_dump_source
 from dbtether.postgres.errors import ConnectError, classify, connect_failure
 from dbtether.postgres.pool import Connection, Pool
-from dbtether.postgres.roles.model import Dependents, RoleNames
-from dbtether.postgres.roles.observe import DATABASE_OF_OWNER, DEPENDENTS, SESSIONS, dependents_from_rows
+from dbtether.postgres.roles.model import Belongings, Dependents, RoleNames
+from dbtether.postgres.roles.observe import DATABASE_OF_OWNER, DEPENDENTS, REACHED, SESSIONS, dependents_from_rows
 from dbtether.postgres.server.model import ServerFacts
 from dbtether.postgres.server.observe import observe_server
 from dbtether.postgres.server.preflight import Preflight, observe_preflight
@@ -137,6 +137,17 @@ class Server:
             await cursor.execute(SESSIONS, (role,))
             sessions = await cursor.fetchone()
         return dependents_from_rows(rows, sessions["sessions"] if sessions else 0)
+
+    async def belongings(self, role: str) -> Belongings:
+        """What a role that is to be adopted has, and whom it can act as."""
+        dependents = await self.dependents(role)
+        async with self._use(self.maintenance_database, f"look whom {role} can act as") as connection:
+            rows = await (await connection.execute(REACHED, (role,))).fetchall()
+        return Belongings(
+            dependents,
+            tuple(str(name) for name, _ in rows),
+            tuple(str(name) for name, is_powerful in rows if is_powerful),
+        )
 
     async def database_of_owner(self, owner: str) -> str | None:
         """A database that the role owns, or None."""
