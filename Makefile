@@ -19,7 +19,7 @@ COMPILE := pip compile --quiet --universal --python-version 3.11 --generate-hash
 	pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-pure test-pg test-envtest check format build crds docker-buildx bench lock clean
+.PHONY: help demo test test-pure test-pg test-envtest test-stores check format build crds docker-buildx bench lock clean
 
 help: ## Say what can be typed
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-22s%s\n", $$1, $$2}'
@@ -30,14 +30,17 @@ demo: $(READY) ## Show dbtether at work on a PostgreSQL of its own
 test: $(READY) ## Run every test, on each PostgreSQL major that can be had
 	$(BIN)/pytest -n auto $(PYTEST_ARGS)
 
-test-pure: $(READY) ## Run the tests that need no PostgreSQL and no Kubernetes
-	$(BIN)/pytest -n auto -m "not postgres and not kube" $(PYTEST_ARGS)
+test-pure: $(READY) ## Run the tests that need no PostgreSQL, no Kubernetes and no object store
+	$(BIN)/pytest -n auto -m "not postgres and not kube and not stores" $(PYTEST_ARGS)
 
 test-pg: $(READY) ## Run the tests on PostgreSQL alone, of some majors: make test-pg PG=16,18
 	$(BIN)/pytest -n auto -m postgres --pg $(PG) $(PYTEST_ARGS)
 
 test-envtest: $(READY) ## Run the tests on a Kubernetes API server alone, of one version: make test-envtest KUBE=1.31
 	$(BIN)/pytest -n auto -m kube $(if $(KUBE),--kube $(KUBE)) $(PYTEST_ARGS)
+
+test-stores: $(READY) ## Run the tests on object stores alone: a folder, S3, Google Cloud Storage, Azure Blob Storage
+	$(BIN)/pytest -n auto -m stores $(PYTEST_ARGS)
 
 check: $(READY) ## Check format, lint, types, layers and lock files
 	$(BIN)/ruff format --check .
