@@ -2,11 +2,13 @@
 
 import random
 import signal
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.kube.fixtures import CRDS
 from tests.kube.installing import install
 from tests.kube.kube import Kube
 from tests.operator.operating import NEVER, OWN, Ground, Operator, eventually, operating, standing
@@ -113,3 +115,89 @@ def test_a_server_that_is_down_fails_alone_and_is_taken_up_when_it_is_back(
         ground.delete("DatabaseUser", "far-later")
         ground.delete("Database", "far")
         ground.until_gone("Database", "far")
+
+
+def test_somebody_who_writes_all_the_time_holds_up_nothing_and_has_nothing_done_twice(
+    ground: Ground, tmp_path: Path
+) -> None:
+    has_ended = threading.Event()
+    written = 0
+
+    def write() -> None:
+        nonlocal written
+        while not has_ended.is_set():
+            for kind, name in (("Database", "app"), ("DatabaseUser", "reader"), ("DBCluster", ground.unique)):
+                body = {"metadata": {"annotations": {"example.com/seen": str(written)}}}
+                path = ground.path(kind, name)
+                ground.kube.request("PATCH", path, body, content_type="application/merge-patch+json")
+                written += 1
+
+    with operating(ground.kube, tmp_path, *NEVER) as operator:
+        eventually(operator.works, "it works")
+        threads = [threading.Thread(target=write) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        try:
+            ground.create_cluster()
+            ground.create(ground.database())
+            ground.create(ground.user())
+            ground.until("DatabaseUser", "reader", "Ready")
+        finally:
+            has_ended.set()
+            for thread in threads:
+                thread.join()
+        assert ground.can_log_in(ground.credentials()["password"])
+        done = [line["message"] for line in operator.audit()]
+        assert len(done) == len(set(done)), done
+        refused = operator.metrics().get('dbtether_api_requests_total{code="409",verb="PUT"}', 0)
+        print(f"{written} writes of others, {refused:.0f} of ours refused")
+        assert refused > 0
+        assert [line for line in operator.said() if line["level"] == "error"] == []
+
+
+def test_a_secret_as_large_as_secrets_can_be_is_read_as_any_other(ground: Ground, tmp_path: Path) -> None:
+    secret = ground.admin_secret(ground.unique)
+    secret["stringData"]["junk"] = "x" * (1024 * 1024 - 500)
+    ground.create(secret, OWN)
+    with operating(ground.kube, tmp_path, *NEVER):
+        ground.create(ground.cluster(ground.unique, ground.unique))
+        ground.until("DBCluster", ground.unique, "Connected")
+        # Its changes are told as well, and the login is taken from it anew.
+        ground.patch("Secret", ground.unique, {"stringData": {"password": "wrong"}}, OWN)
+        ground.until_blocked("DBCluster", ground.unique, "AuthenticationFailed")
+
+
+def test_a_stored_field_that_nobody_knows_is_named_and_gone_with_the_crd_that_let_it_in(
+    ground: Ground, tmp_path: Path
+) -> None:
+    crd = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/databaseusers.dbtether.io"
+    shipped = str(CRDS / "dbtether.io_databaseusers.yaml")
+    lax = ground.kube.request("GET", crd).body
+    spec = lax["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+    spec["x-kubernetes-preserve-unknown-fields"] = True
+    with operating(ground.kube, tmp_path, *NEVER) as operator:
+        try:
+            assert ground.kube.request("PUT", crd, lax).status == 200
+
+            def is_kept() -> bool:
+                ground.kube.request("DELETE", ground.path("DatabaseUser", "reader"))
+                ground.until_gone("DatabaseUser", "reader")
+                ground.create(ground.user(privilegs="readonly"))
+                return "privilegs" in (ground.get("DatabaseUser", "reader") or {})["spec"]
+
+            eventually(is_kept, "the API server keeps fields that it does not know")
+            ground.create_cluster()
+            ground.create(ground.database())
+            ground.until("Database", "app", "Ready")
+            message = ground.until_blocked("DatabaseUser", "reader", "InvalidSpec")
+            assert 'spec.privilegs: unknown field; did you mean "privileges"?' in message
+        finally:
+            ground.kube.kubectl("replace", "-f", shipped)
+        operator.stop()
+        # The upgrade to the shipped CRD: the field is not served any more, and the next write drops it.
+        eventually(
+            lambda: "privilegs" not in (ground.get("DatabaseUser", "reader") or {})["spec"], "the CRD's rules hold"
+        )
+        operator.start()
+        ground.until("DatabaseUser", "reader", "Ready")
+        assert ground.can_log_in(ground.credentials()["password"])

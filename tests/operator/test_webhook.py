@@ -3,13 +3,11 @@
 import base64
 import json
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from cryptography import x509
-from tests.kube.kube import Kube
-from tests.kube.process import free_port
+from tests.operator.asking import CONFIGURATION
 from tests.operator.operating import NEVER, OWN, Ground, eventually, operating
 
 from dbtether.api.databaseuser import DatabaseUserSpec
@@ -18,61 +16,6 @@ from dbtether.api.validation import validate
 from dbtether.errors import InvalidSpec
 
 pytestmark = pytest.mark.majors(18)
-
-NAME = "dbtether"
-_CONFIGURATION = f"/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/{NAME}"
-
-# What the chart's role has beside the plain manifests' when the webhook has a certificate of its own.
-_RIGHTS = f"""
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRole
-metadata: {{name: dbtether-webhook-test}}
-rules:
-  - apiGroups: [admissionregistration.k8s.io]
-    resources: [validatingwebhookconfigurations]
-    resourceNames: [{NAME}]
-    verbs: [get, patch]
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRoleBinding
-metadata: {{name: dbtether-webhook-test}}
-roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: dbtether-webhook-test}}
-subjects: [{{kind: ServiceAccount, name: dbtether, namespace: {OWN}}}]
-"""
-
-
-@pytest.fixture
-def port(installed_kube: Kube) -> Iterator[int]:
-    """Where the API server asks: the configuration of the chart, with a URL in the Service's place."""
-    found = free_port()
-    hook = {
-        "name": "validate.dbtether.io",
-        "admissionReviewVersions": ["v1"],
-        "sideEffects": "None",
-        "failurePolicy": "Ignore",
-        "timeoutSeconds": 5,
-        "clientConfig": {"url": f"https://localhost:{found}/validate"},
-        "rules": [
-            {
-                "apiGroups": ["dbtether.io"],
-                "apiVersions": ["v1alpha1"],
-                "operations": ["CREATE", "UPDATE", "DELETE"],
-                "resources": ["*"],
-            }
-        ],
-    }
-    configuration = {
-        "apiVersion": "admissionregistration.k8s.io/v1",
-        "kind": "ValidatingWebhookConfiguration",
-        "metadata": {"name": NAME},
-        "webhooks": [hook],
-    }
-    installed_kube.apply(_RIGHTS)
-    installed_kube.apply(json.dumps(configuration))
-    yield found
-    installed_kube.request("DELETE", _CONFIGURATION)
-    installed_kube.kubectl("delete", "-f", "-", stdin=_RIGHTS)
-    installed_kube.request("DELETE", f"/api/v1/namespaces/{OWN}/secrets/dbtether-webhook-tls")
 
 
 def test_an_invalid_spec_is_refused_at_kubectl_apply_with_the_clis_sentence(
@@ -96,7 +39,7 @@ def test_an_invalid_spec_is_refused_at_kubectl_apply_with_the_clis_sentence(
         ground.until_gone("DatabaseUser", "bad")
         assert refusal.value.message in refused()
         ground.create_everything()
-        published = ground.kube.request("GET", _CONFIGURATION).body["webhooks"][0]["clientConfig"]["caBundle"]
+        published = ground.kube.request("GET", CONFIGURATION).body["webhooks"][0]["clientConfig"]["caBundle"]
         secret = ground.get("Secret", "dbtether-webhook-tls", OWN) or {}
         assert published == secret["data"]["ca.crt"]
         names = x509.load_pem_x509_certificate(base64.b64decode(secret["data"]["tls.crt"])).extensions

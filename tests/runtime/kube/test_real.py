@@ -1,9 +1,12 @@
 """The runtime against a real API server: the rules that only the real one can show."""
 
 import asyncio
+import contextlib
+import logging
 import signal
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import pytest
@@ -227,5 +230,89 @@ def test_a_watch_that_a_new_server_does_not_remember_leads_to_a_list(fresh_kube:
             assert [one.verb for one in samples if one.code == 200 and one.verb == "GET"] == ["GET", "GET"]
             task.cancel()
             await asyncio.wait({task})
+
+    run(main())
+
+
+class Gate:
+    """A way to the API server that a test closes."""
+
+    def __init__(self, target: int) -> None:
+        self._target = target
+        self._writers: set[asyncio.StreamWriter] = set()
+        self.is_open = True
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncIterator[int]:
+        """The gate's port."""
+        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        try:
+            yield server.sockets[0].getsockname()[1]
+        finally:
+            self.close()
+            server.close()
+
+    def close(self) -> None:
+        """Let nobody through, and cut those who are."""
+        self.is_open = False
+        for writer in self._writers:
+            writer.transport.abort()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if not self.is_open:
+            writer.transport.abort()
+            return
+        back, forth = await asyncio.open_connection("127.0.0.1", self._target)
+        self._writers |= {writer, forth}
+        with contextlib.suppress(ConnectionError):
+            await asyncio.gather(_pump(reader, forth), _pump(back, writer))
+
+
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await reader.read(65536):
+        writer.write(data)
+        await writer.drain()
+    writer.close()
+
+
+def test_a_compaction_while_the_watch_is_down_leads_to_a_list_that_tells_what_vanished(
+    fresh_kube: Callable[[], Kube], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    kube = fresh_kube()
+    # Else the API server's own memory answers, which forgets nothing in so short a time.
+    kube.plane.start_api_server("--watch-cache=false")
+    patient = InformerSettings(backoff=Backoff(first_seconds=4.0, limit_seconds=4.0, jitter=0.0))
+
+    async def main() -> None:
+        samples: list[Sample] = []
+        changes: list[Change] = []
+        gate = Gate(int(kube.url.rpartition(":")[2]))
+        async with gate.opened() as port:
+            there = replace(admin(kube), server=f"https://127.0.0.1:{port}")
+            async with Client(there, on_request=samples.append) as client:
+                for name in ("stays", "goes"):
+                    kube.kubectl("-n", "default", "create", "configmap", name)
+                view = View("ConfigMap", changes.append)
+                informer = Informer(client, Collection(CONFIG_MAPS, "default"), view, patient)
+                task = asyncio.create_task(informer.run())
+                await informer.synced()
+                await eventually(lambda: [one for one in samples if one.verb == "WATCH"])
+                gate.close()
+                await eventually(lambda: informer.problem)
+                await asyncio.to_thread(kube.kubectl, "-n", "default", "delete", "configmap", "goes")
+                await asyncio.to_thread(kube.kubectl, "-n", "default", "create", "configmap", "after")
+                await asyncio.to_thread(kube.plane.compact)
+                gate.is_open = True
+                await eventually(lambda: view.get(Key("ConfigMap", "default", "after")), 30)
+                removed = [change.key.name for change in changes if change.type is ChangeType.REMOVED]
+                assert removed == ["goes"]
+                verbs = [one.verb for one in samples if one.code == 200]
+                assert verbs[:2] == ["GET", "WATCH"]
+                assert "the watch of configmaps of namespace default is too old; listing anew" in caplog.messages
+                assert [verb for verb in verbs[2:] if verb == "GET"] == ["GET"]
+                assert sum(one.code == 0 for one in samples) < 4
+                task.cancel()
+                await asyncio.wait({task})
 
     run(main())
