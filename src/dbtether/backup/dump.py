@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import IO
 
 from dbtether.backup.clients import ClientPrograms
-from dbtether.backup.formats import DumpFormat, Packer, packer
+from dbtether.backup.formats import CUSTOM_HEADER, DumpFormat, Packer, packer
 from dbtether.backup.scanner import DumpDamaged, DumpScanner
 from dbtether.backup.sessions import client_environment, connection_target
 from dbtether.errors import Blocked, Retryable
@@ -29,7 +29,6 @@ Write = Callable[[bytes], Awaitable[None]]
 """Takes the next piece of the object; what was written is visible only once its owner says so."""
 
 _PIECE = 1 << 20
-_CUSTOM_HEADER = b"PGDMP"
 _STDERR_BYTES = 16 * 1024
 _FROM_SERVER = "Error message from server:"
 _LOCK_WAIT_MS = 60_000
@@ -91,8 +90,7 @@ class _Run:
         """A piece as pg_dump wrote it."""
         self.plain.update(data)
         self.plain_bytes += len(data)
-        if len(self.head) < len(_CUSTOM_HEADER):
-            self.head += data[: len(_CUSTOM_HEADER)]
+        self.head = (self.head + data[: len(CUSTOM_HEADER)])[: len(CUSTOM_HEADER)]
         if not self.request.format.is_custom:
             self.scanner.feed(data)
 
@@ -134,7 +132,7 @@ async def dump(
 def _result(run: _Run) -> DumpResult:
     """The result, proven. Raises DumpDamaged."""
     if run.request.format.is_custom:
-        if run.head != _CUSTOM_HEADER:
+        if run.head != CUSTOM_HEADER:
             raise DumpDamaged("pg_dump ended without an error, but wrote no archive")
         rows = None
     else:

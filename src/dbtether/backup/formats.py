@@ -32,6 +32,10 @@ _MAX_PIECE = 1 << 20
 _UNZSTD_OPTIONS: Mapping[int, int] = {zstd.DecompressionParameter.window_log_max: 27}
 
 
+CUSTOM_HEADER = b"PGDMP"
+"""Begins every archive in pg_dump's custom format."""
+
+
 class DumpFormat(StrEnum):
     """How a dump is stored, by the suffix of its object."""
 
