@@ -162,6 +162,17 @@ def test_a_plan_is_made_with_the_options_of_the_running_operator(live: Live, pro
         found = program.run("plan", *at)
         assert found.code == 1, found.out
         assert "compared as installation moved-in; if the operator has another one" in found.err
+        narrow = _DEPLOYMENT.replace("--installation=moved-in", "--watch-namespaces=kube-public")
+        live.kube.apply(narrow)
+        live.kube.kubectl("delete", "databaseuser", live.user, "-n", live.team, "--wait=false")
+        served = program.run("plan", *at)
+        assert (served.code, served.out.count(live.user)) == (0, 0), served.out + served.err
+        (program.folder / "wanted.yaml").write_text(live.manifests)
+        passed_over = program.run("plan", "-f", "wanted.yaml", *at)
+        assert passed_over.code == 3, passed_over.out
+        assert f"serves the namespaces kube-public only (--watch-namespaces), and manifests are for {live.team}" in (
+            passed_over.err
+        )
     finally:
         live.kube.kubectl("delete", "deployment", "dbtether-of-test", "-n", OWN)
 

@@ -202,7 +202,7 @@ VALUES = [
     ["--set", "replicas=2,podDisruptionBudget.enabled=true,networkPolicy.enabled=true"],
     ["--set", "webhook.enabled=true,metrics.serviceMonitor.enabled=true"],
     ["--set", "webhook.enabled=true,webhook.certManager.enabled=true"],
-    ["--set", "watchNamespaces={default,kube-public},credentialsNamespaces={kube-system},readOnly=true"],
+    ["--set", "watchNamespaces={default,kube-public},credentialsNamespaces={kube-system},readOnly=true,installation=a"],
     ["--set", "crds.install=false,admissionPolicies.enabled=false,rbac.aggregate=false"],
     [
         *("--set-json", 'extraEnv=[{"name":"A","value":"b"},{"name":"C","value":"d"}]'),
@@ -259,6 +259,7 @@ def test_with_some_namespaces_no_secret_of_another_can_be_read(kube: Kube) -> No
         ["--set", "replica=2"],
         ["--set", "replicas=2,leaderElection.enabled=false"],
         ["--set", "metrics.port=99999"],
+        ["--set", "installation=No"],
         ["--set", "watchNamespaces={Not_A_Namespace}"],
     ],
     ids=lambda options: options[-1],

@@ -40,12 +40,18 @@ class Operator:
     """One replica; `start` it again after a kill, as the kubelet would."""
 
     def __init__(
-        self, kube: Kube, folder: Path, *options: str, name: str = "operator", env: dict[str, str] | None = None
+        self,
+        kube: Kube,
+        folder: Path,
+        *options: str,
+        name: str = "operator",
+        account: str = "dbtether",
+        env: dict[str, str] | None = None,
     ) -> None:
         self.name = name
         self.log = folder / f"{name}.log"
         self.metrics_port, self.health_port = free_port(), free_port()
-        self._kubeconfig = kube.service_account_kubeconfig(OWN, "dbtether")
+        self._kubeconfig = kube.service_account_kubeconfig(OWN, account)
         self._arguments = [
             PROGRAM,
             "operator",
@@ -118,10 +124,15 @@ class Operator:
 
 @contextmanager
 def operating(
-    kube: Kube, folder: Path, *options: str, name: str = "operator", env: dict[str, str] | None = None
+    kube: Kube,
+    folder: Path,
+    *options: str,
+    name: str = "operator",
+    account: str = "dbtether",
+    env: dict[str, str] | None = None,
 ) -> Iterator[Operator]:
     """A running operator, ended at the end; a failure shows the end of its log."""
-    operator = Operator(kube, folder, *options, name=name, env=env)
+    operator = Operator(kube, folder, *options, name=name, account=account, env=env)
     operator.start()
     try:
         yield operator

@@ -54,6 +54,14 @@ subjects:
 - apiGroups: [""]
   resources: [secrets]
   verbs: [get, list, watch, create, update, patch, delete]
+{{ include "dbtether.eventRules" . }}
+{{- end -}}
+
+{{/* What happened to a resource is told beside it; of a cluster-scoped one in the namespace default. */}}
+{{- define "dbtether.eventRules" -}}
+- apiGroups: [events.k8s.io]
+  resources: [events]
+  verbs: [create, patch]
 {{- end -}}
 
 {{/* What the operator does whatever it serves: cluster-scoped resources, and the labels of namespaces. */}}
@@ -69,11 +77,10 @@ subjects:
   verbs: [update]
 - apiGroups: [""]
   resources: [namespaces]
+  {{- if .Values.watchNamespaces }}
+  resourceNames: [{{ concat (list "kube-system") .Values.watchNamespaces | uniq | join ", " }}]
+  {{- end }}
   verbs: [get, list, watch]
-# Beside the resource they are about; those about cluster-scoped ones are in the namespace default.
-- apiGroups: [events.k8s.io]
-  resources: [events]
-  verbs: [create, patch]
 {{- if .Values.webhook.enabled }}
 # To write the CA of its own certificate where the API server looks for it.
 - apiGroups: [admissionregistration.k8s.io]

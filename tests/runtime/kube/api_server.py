@@ -149,9 +149,12 @@ class ApiServer:
 
     def _selected(self, request: web.Request, place: _Place) -> Callable[[Object], bool]:
         selector = request.query.get("labelSelector", "")
+        only = request.query.get("fieldSelector", "").removeprefix("metadata.name=")
 
         def matches(found: Object) -> bool:
             metadata = found["metadata"]
+            if only and metadata["name"] != only:
+                return False
             if place.namespace and metadata.get("namespace") != place.namespace:
                 return False
             name, negated, value = selector.replace("!=", "=!").partition("=")

@@ -371,6 +371,13 @@ def test_labels_of_namespaces_are_known_and_only_the_watched_namespaces_are_read
                 names = [found.key.name for found in await world.store.list("Database")]
                 assert names == (["y"] if namespaces else ["x", "y"])
                 await apply(world)
+                told: list[Change] = []
+                world.store.subscribe(told.append)
+                server.put("namespaces", "", "elsewhere")
+                server.put("namespaces", "", "team", metadata={"labels": {"tier": "silver"}})
+                await eventually(lambda: Key("Namespace", "", "team") in [change.key for change in told])
+                assert await world.store.namespace_labels("team") == {"tier": "silver"}
+                assert (await world.store.namespace_labels("elsewhere") is None) == bool(namespaces)
 
     run(main())
 

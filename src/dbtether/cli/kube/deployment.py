@@ -20,6 +20,8 @@ class OperatorOptions:
     installation: str | None = None
     credentials_namespaces: tuple[str, ...] | None = None
     """None when no Deployment was found: then it is not known."""
+    watch_namespaces: tuple[str, ...] = ()
+    """Whose resources are served; empty for all."""
 
 
 class _Variable(msgspec.Struct):
@@ -64,12 +66,16 @@ async def operator_options(client: Client, namespace: str) -> OperatorOptions:
             arguments = container.args or []
             if "operator" in arguments:
                 variables = {one.name: one.value for one in container.env or ()}
-                namespaces = option_value(arguments, "--credentials-namespaces") or ""
                 return OperatorOptions(
                     option_value(arguments, "--installation") or variables.get(_VARIABLE) or None,
-                    tuple(name.strip() for name in namespaces.split(",") if name.strip()),
+                    _names(arguments, "--credentials-namespaces"),
+                    _names(arguments, "--watch-namespaces"),
                 )
     return OperatorOptions()
+
+
+def _names(arguments: Sequence[str], option: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in (option_value(arguments, option) or "").split(",") if name.strip())
 
 
 def option_value(arguments: Sequence[str], name: str) -> str | None:

@@ -23,6 +23,7 @@ async def plan_on_cluster(cluster: Cluster, wanted: Wanted, wait_seconds: float)
 
 async def plan_on_snapshot(snapshot: Snapshot, wanted: Wanted, wait_seconds: float) -> Plan:
     """The plan over a snapshot, and a note on the Secrets that RBAC kept back."""
+    _check_served(snapshot, wanted)
     await _taken_as_manifests(snapshot, wanted.secrets)
     wanted = replace(wanted, resources=tuple([await _as_stored(snapshot, one) for one in wanted.resources]))
     await check_against(snapshot, wanted)
@@ -40,6 +41,18 @@ async def plan_on_snapshot(snapshot: Snapshot, wanted: Wanted, wait_seconds: flo
     if any(reason in ("RoleNotOurs", "DatabaseNotOurs") for _, reason, _ in plan.blocked):
         note(f"compared as installation {snapshot.installation}; if the operator has another one, give --installation")
     return plan
+
+
+def _check_served(snapshot: Snapshot, wanted: Wanted) -> None:
+    """Raise Quit for manifests that the operator would pass over."""
+    served = snapshot.watch_namespaces
+    others = sorted({one.key.namespace for one in wanted.resources if one.key.namespace} - set(served))
+    if served and others:
+        raise Quit(
+            Exit.INVALID,
+            f"the operator serves the namespaces {', '.join(served)} only (--watch-namespaces), and manifests are "
+            f"for {', '.join(others)}",
+        )
 
 
 async def _as_stored(snapshot: Snapshot, document: Document) -> Document:

@@ -35,6 +35,7 @@ class Snapshot:
         installation: str,
         fingerprint_key: bytes,
         secret_namespaces: frozenset[str] | None,
+        watch_namespaces: tuple[str, ...] = (),
     ) -> None:
         self._reader = reader
         self._resources = resources
@@ -46,6 +47,8 @@ class Snapshot:
         self.fingerprint_key = fingerprint_key
         self.secret_namespaces = secret_namespaces
         """Whose Secrets the operator reads for DBClusters; None when its options are not known."""
+        self.watch_namespaces = watch_namespaces
+        """Whose resources the operator serves, and this holds; empty for all."""
         self._reading = asyncio.Lock()
 
     async def get(self, key: Key) -> Resource | None:
@@ -119,8 +122,16 @@ class Snapshot:
 
 async def take_snapshot(reader: ClusterReader, cluster: Cluster) -> Snapshot:
     """The cluster as it is now. Raises Quit where RBAC keeps resources back."""
-    lists = await asyncio.gather(*(reader.list(kind) for kind in KINDS_AT_WORK if kind in KINDS))
     operator = await operator_options(reader.client, cluster.operator_namespace)
+    scopes = operator.watch_namespaces or (None,)
+    lists = await asyncio.gather(
+        *(
+            reader.list(kind, namespace)
+            for kind in KINDS_AT_WORK
+            if kind in KINDS
+            for namespace in (scopes if KINDS[kind].namespaced else (None,))
+        )
+    )
     known = operator.credentials_namespaces
     return Snapshot(
         reader,
@@ -129,6 +140,7 @@ async def take_snapshot(reader: ClusterReader, cluster: Cluster) -> Snapshot:
         installation=await reader.installation(cluster.installation or operator.installation),
         fingerprint_key=await _fingerprint_key(reader, cluster.operator_namespace),
         secret_namespaces=None if known is None else frozenset({cluster.operator_namespace, *known}),
+        watch_namespaces=operator.watch_namespaces,
     )
 
 

@@ -21,7 +21,7 @@ from dbtether.runtime.kube.errors import Conflict, Forbidden, NotFound, NotLeade
 from dbtether.runtime.kube.event_recorder import EventRecorder
 from dbtether.runtime.kube.informer import Informer, InformerSettings
 from dbtether.runtime.kube.installation import find_fingerprint_key, find_installation
-from dbtether.runtime.kube.objects import NEVER, Object, PartialObject, to_resource, version_number
+from dbtether.runtime.kube.objects import NEVER, Object, to_resource, version_number
 from dbtether.runtime.kube.requests import NAMESPACES, ApiResource, Collection, Request, get, merge_patch, replace
 from dbtether.runtime.kube.secret_watches import SecretWatches, trimmed
 from dbtether.runtime.kube.secrets import SecretApi, key_of
@@ -230,15 +230,9 @@ class KubernetesStore:
     # -- beyond the port ------------------------------------------------------------------------------
 
     async def namespace_labels(self, name: str) -> Mapping[str, str] | None:
-        """The labels of a namespace, None when there is none. Their changes are told as of kind Namespace."""
-        if not self._settings.watch_namespaces:
-            found = self._namespaces.get(Key("Namespace", "", name))
-            return found.labels if found else None
-        try:
-            answer = await self._client.send(get(NAMESPACES, "", name, metadata_only=True), PartialObject)
-        except NotFound:
-            return None
-        return answer.metadata.labels or {}
+        """The labels of a watched namespace, None when there is none. Changes are told as of kind Namespace."""
+        found = self._namespaces.get(Key("Namespace", "", name))
+        return found.labels if found else None
 
     async def events_written(self) -> None:
         """Wait until the Events recorded so far are written, or dropped."""
@@ -341,9 +335,19 @@ class KubernetesStore:
             for namespace in (scopes if api.namespaced else ("",))
         ]
         informers = [self._informer(one, self._views[one.resource.kind]) for one in collections]
-        if not self._settings.watch_namespaces:
-            informers.append(self._informer(Collection(NAMESPACES, metadata_only=True), self._namespaces))
+        informers += [self._namespace_informer(namespace) for namespace in scopes]
         return (*informers, *self._secret_watches.labelled(scopes))
+
+    def _namespace_informer(self, name: str) -> Informer:
+        """Of one namespace, which RBAC can allow by its name, or of all."""
+        selector = f"metadata.name={name}" if name else ""
+        return Informer(
+            self._client,
+            Collection(NAMESPACES, field_selector=selector, metadata_only=True),
+            self._namespaces,
+            self._settings.informer,
+            in_scope=lambda known: name in ("", known.key.name),
+        )
 
     def _informer(self, collection: Collection, view: View) -> Informer:
         namespace = collection.namespace
