@@ -64,6 +64,9 @@ REASONS: dict[str, tuple[Reason, ...]] = {
         Reason.PASSWORD_REJECTED,
         Reason.ROLE_HAS_DEPENDENTS,
         Reason.MISSING_PRIVILEGES,
+        Reason.GRANTS_NOT_READY,
+        Reason.GRANTS_INCOMPLETE,
+        Reason.TOO_MANY_GRANTS,
         Reason.UNSUPPORTED_FIELD,
         Reason.INVALID_SPEC,
     ),
@@ -71,7 +74,6 @@ REASONS: dict[str, tuple[Reason, ...]] = {
 NOT_YET = {
     ("Database", "owner"),
     ("Database", "adopt"),
-    ("DatabaseUser", "additionalGrants"),
     ("DatabaseUser", "rotation"),
 }
 

@@ -8,16 +8,22 @@ from tests.cli.program import Body, Program, admin_secret, cluster, database, us
 from tests.servers.fixtures import Admin
 from tests.servers.server import Login
 
+_GRANTS = [
+    {"schema": "jobs", "tables": ["*"], "privileges": ["TRUNCATE"]},
+    {"schema": "public", "tables": ["*"], "privileges": ["REFERENCES", "TRIGGER"]},
+]
+
 
 def _applied(program: Program, admin: Admin, unique: str, installation: str) -> list[Body]:
     login = admin_secret(Login(admin.user, admin.password))
     bodies = [
         login,
         cluster(admin.server),
-        database("app", databaseName=f"{unique}_app", extensions=["pg_trgm"]),
+        database("app", databaseName=f"{unique}_app", extensions=["pg_trgm"], schemas=[{"name": "jobs"}]),
         database("more", databaseName=f"{unique}_more", schemas=[{"name": "jobs"}], connectionLimit=7),
         user(f"{unique}-reader", "app"),
         user(f"{unique}-owner", "app", "admin", connectionLimit=3),
+        user(f"{unique}-loader", "app", "readwrite", additionalGrants=_GRANTS),
         user("both", "app", username=f"{unique}_both"),
     ]
     del bodies[-1]["spec"]["databaseRef"], bodies[-1]["spec"]["privileges"]
@@ -57,6 +63,26 @@ def test_import_rebuilds_what_was_applied(program: Program, admin: Admin, unique
     with psycopg.connect(admin.server.dsn(f"{unique}-reader", password, f"{unique}_app")):
         pass
     assert program.run("plan", "-f", "all.yaml").code == 0
+
+
+@pytest.mark.majors(15, 18)
+def test_import_says_which_grants_it_cannot_read_back(program: Program, admin: Admin, unique: str) -> None:
+    grants = [{"tables": ["later"], "privileges": ["INSERT"]}]
+    program.write(
+        admin_secret(Login(admin.user, admin.password)),
+        cluster(admin.server),
+        database("app", databaseName=f"{unique}_app"),
+        user(f"{unique}-loader", "app", additionalGrants=grants),
+    )
+    applied = program.run("apply", "-f", "all.yaml", "--installation", unique)
+    assert applied.code == 0, applied.err
+    shutil.rmtree(program.state)
+    imported = program.run("import", "-f", "all.yaml", "--installation", unique)
+    assert imported.code == 0, imported.err
+    assert f"login {unique}-loader" in imported.err
+    assert "has additionalGrants that could not be read back in full" in imported.err
+    (item,) = program.run("get", "dbu", "-o", "json").json["items"]
+    assert item["spec"]["privileges"] == "readonly"
 
 
 @pytest.mark.majors(18)

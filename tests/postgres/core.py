@@ -15,7 +15,9 @@ from dbtether.postgres.connection import ConnectParameters
 from dbtether.postgres.databases import drop as database_drop
 from dbtether.postgres.databases import guards as database_guards
 from dbtether.postgres.databases import plan as database_plan
+from dbtether.postgres.databases.leftovers import with_left_over
 from dbtether.postgres.databases.model import DesiredDatabase, ObservedDatabase
+from dbtether.postgres.grants.groups import GrantGroup, TableGrant, grant_group
 from dbtether.postgres.guards import first_blocked
 from dbtether.postgres.passwords import scram_verifier
 from dbtether.postgres.roles import drop as login_drop
@@ -93,6 +95,13 @@ def desired_database(name: str, **changes: object) -> DesiredDatabase:
     return DesiredDatabase(**{**values, **changes})  # type: ignore[arg-type]
 
 
+def additional(database: DesiredDatabase, level: Group, *grants: tuple[str, str, tuple[str, ...]]) -> GrantGroup:
+    """The role for additional grants (schema, table, privileges) in a database."""
+    found = grant_group(database.name, level, [TableGrant(*grant) for grant in grants])
+    assert found is not None
+    return found
+
+
 def desired_login(name: str, *access: tuple[str, Group], **changes: object) -> DesiredLogin:
     """A login of namespace `team` with a known password, with changes."""
     values: dict[str, object] = {
@@ -106,10 +115,13 @@ def desired_login(name: str, *access: tuple[str, Group], **changes: object) -> D
 
 async def observe_database(server: Server, desired: DesiredDatabase) -> ObservedDatabase:
     """What a plan for the database looks at."""
-    shared = await server.shared(desired.roles.all, [desired.name, desired.template])
+    shared = await server.shared(desired.own_roles, [desired.name, desired.template])
     database = shared.databases.get(desired.name)
     inside = await server.inside(database, desired.name, [e.name for e in desired.extensions])
-    return ObservedDatabase(server.facts, database, shared.roles, inside, shared.databases.get(desired.template))
+    template = shared.databases.get(desired.template)
+    return await with_left_over(
+        server, desired, ObservedDatabase(server.facts, database, shared.roles, inside, template)
+    )
 
 
 async def plan_database(server: Server, desired: DesiredDatabase) -> tuple[Statement, ...]:
@@ -122,7 +134,7 @@ async def plan_database(server: Server, desired: DesiredDatabase) -> tuple[State
 
 async def observe_login(server: Server, desired: DesiredLogin) -> ObservedLogin:
     """What a plan for the login looks at."""
-    names = [name for item in desired.access for name in role_names(item.database).all]
+    names = [name for item in desired.access for name in (*role_names(item.database).all, item.role)]
     shared = await server.shared([desired.name, *names], [item.database for item in desired.access])
     return ObservedLogin(
         server.facts,

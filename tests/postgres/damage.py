@@ -24,6 +24,10 @@ class DatabaseDamage:
     applies: Callable[[DesiredDatabase], bool] = lambda _: True
 
 
+def _has_grants(desired: DesiredDatabase) -> bool:
+    return bool(desired.grant_groups)
+
+
 DATABASE_DAMAGE = (
     DatabaseDamage("group loses CONNECT", "REVOKE CONNECT ON DATABASE {db} FROM {readonly}", "Grant CONNECT"),
     DatabaseDamage(
@@ -54,6 +58,37 @@ DATABASE_DAMAGE = (
     DatabaseDamage("group may log in", "ALTER ROLE {admin} LOGIN", "Let nobody log in"),
     DatabaseDamage("owner may log in", "ALTER ROLE {owner} LOGIN", "Let nobody log in"),
     DatabaseDamage("group in group", "{as_owner}GRANT {admin} TO {readonly}", "Take "),
+    DatabaseDamage(
+        "grant group on a table too much", "GRANT UPDATE ON damaged TO {grants}", "table public.damaged", _has_grants
+    ),
+    DatabaseDamage(
+        "grant group on a sequence",
+        "GRANT UPDATE ON damaged_seq TO {grants}",
+        "sequence public.damaged_seq",
+        _has_grants,
+    ),
+    DatabaseDamage(
+        "grant group on future tables too much",
+        "ALTER DEFAULT PRIVILEGES FOR ROLE {admin} IN SCHEMA public GRANT UPDATE ON TABLES TO {grants}",
+        "tables that",
+        _has_grants,
+    ),
+    DatabaseDamage(
+        "grant group on the database",
+        "GRANT CREATE ON DATABASE {db} TO {grants}",
+        "Revoke CREATE on database",
+        _has_grants,
+    ),
+    DatabaseDamage(
+        "grant group may grant",
+        "GRANT REFERENCES ON damaged TO {grants} WITH GRANT OPTION",
+        "table public.damaged",
+        _has_grants,
+    ),
+    DatabaseDamage("grant group may log in", "ALTER ROLE {grants} LOGIN", "Let nobody log in", _has_grants),
+    DatabaseDamage("grant group inherits nothing", "ALTER ROLE {grants} NOINHERIT", "inherit", _has_grants),
+    DatabaseDamage("grant group out of its group", "{as_owner}REVOKE {level} FROM {grants}", "Put role", _has_grants),
+    DatabaseDamage("grant group in the admins", "{as_owner}GRANT {admin} TO {grants}", "Take ", _has_grants),
     DatabaseDamage(
         "settings gone",
         "ALTER DATABASE {db} RESET ALL",
@@ -118,6 +153,8 @@ def hurt_database(server: Server, desired: DesiredDatabase, damage: DatabaseDama
         readonly=names.groups[Group.READONLY],
         readwrite=names.groups[Group.READWRITE],
         admin=names.groups[Group.ADMIN],
+        grants=desired.grant_groups[0].name if desired.grant_groups else names.owner,
+        level=names.groups[desired.grant_groups[0].level if desired.grant_groups else Group.READONLY],
         as_owner=names.owner if acts_as_owner else None,
     )
 
@@ -136,7 +173,7 @@ def hurt_login(
         db=access.database,
         owner=names.owner,
         login=desired.name,
-        group=names.groups[access.group],
+        group=access.role,
         other=names.groups[others[0]],
         as_owner=names.owner if acts_as_owner else None,
         as_admin=server.admin.user if acts_as_owner else None,

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import strategies as st
 from tests.postgres.core import (
+    additional,
     desired_database,
     desired_login,
     opened,
@@ -28,6 +29,7 @@ from tests.servers.fixtures import Admin
 
 from dbtether.api.names import Group
 from dbtether.postgres.databases.model import DesiredDatabase, DesiredExtension, DesiredSchema
+from dbtether.postgres.grants.groups import GrantGroup
 from dbtether.postgres.roles.model import Access, DesiredLogin
 from dbtether.postgres.roles.plan import inherits
 from dbtether.postgres.server.access import Server
@@ -51,6 +53,12 @@ _TIMES = (
     datetime(2031, 5, 6, 7, 8, 9, 123456, tzinfo=timezone(timedelta(hours=-3))),
 )
 _GROUPS = (Group.READONLY, Group.READWRITE, Group.ADMIN)
+_GRANTS = (
+    (("public", "damaged", ("INSERT", "REFERENCES")), ("public", "missing", ("TRUNCATE",))),
+    (("public", "*", ("DELETE", "TRIGGER")), ('Odd "one"', "*", ("TRUNCATE",))),
+    (("public", "damaged", ("TRUNCATE",)), ("public", "*", ("REFERENCES",))),
+)
+_LEVELS = (Group.READONLY, Group.READWRITE)
 _DATABASES = 3
 T = TypeVar("T")
 
@@ -71,10 +79,13 @@ _database_states = st.fixed_dictionaries(
         "settings": _settings(_DATABASE_SETTINGS),
         "connection_limit": st.sampled_from((-1, 5, 50)),
         "revoke_public_connect": st.booleans(),
+        "grants": st.lists(
+            st.tuples(st.sampled_from(_LEVELS), st.integers(0, len(_GRANTS) - 1)), unique=True, max_size=3
+        ),
     }
 )
 _access = st.lists(
-    st.tuples(st.integers(0, _DATABASES - 1), st.sampled_from(_GROUPS)),
+    st.tuples(st.integers(0, _DATABASES - 1), st.sampled_from(_GROUPS), st.none() | st.integers(0, len(_GRANTS) - 1)),
     unique_by=lambda pair: pair[0],
     min_size=1,
     max_size=_DATABASES,
@@ -124,10 +135,13 @@ class World:
         self.history.append(step)
         match step:
             case ("database", int(number), dict(state)):
+                state = dict(state)
+                chosen = [self._grants(number, *grants) for grants in state.pop("grants")]
+                state["grant_groups"] = tuple(sorted(chosen))
                 self.databases[number] = replace(self.databases[number], **state)
                 await self._reach_database(self.databases[number])
             case ("login", int(number), list(access), dict(state)):
-                places = tuple(Access(self.databases[place].name, group) for place, group in access)
+                places = tuple([await self._access(*one) for one in access])
                 previous = frozenset(_LOGIN_SETTINGS)
                 self.logins[number] = replace(self.logins[number], access=places, previous_settings=previous, **state)
                 await self._reach_login(self.logins[number])
@@ -135,6 +149,20 @@ class World:
                 await self._hurt_database(self.databases[number], damage)
             case ("hurt login", int(number), int(place), damage):
                 await self._hurt_login(self.logins[number], place, damage)
+
+    def _grants(self, number: int, level: Group, which: int) -> GrantGroup:
+        return additional(self.databases[number], level, *_GRANTS[which])
+
+    async def _access(self, number: int, group: Group, which: int | None) -> Access:
+        """The database makes the role for the grants before a login can come into it."""
+        database = self.databases[number]
+        if which is None or group is Group.ADMIN:
+            return Access(database.name, group)
+        wanted = self._grants(number, group, which)
+        if wanted not in database.grant_groups:
+            self.databases[number] = replace(database, grant_groups=(*database.grant_groups, wanted))
+            await self._reach_database(self.databases[number])
+        return Access(database.name, group, wanted.name)
 
     async def _reach_database(self, desired: DesiredDatabase) -> None:
         await settle_database(self.server, desired)
@@ -219,12 +247,16 @@ def test_any_state_is_reached_from_any_other_and_needs_nothing_more(admin: Admin
 
 def test_each_damage_is_named_and_mended(admin: Admin, unique: str) -> None:
     def body(world: World, runner: asyncio.Runner) -> None:
-        database = {"settings": (("work_mem", "8MB"),), "revoke_public_connect": True}
+        database = {
+            "settings": (("work_mem", "8MB"),),
+            "revoke_public_connect": True,
+            "grants": [(Group.READONLY, 0), (Group.READWRITE, 1)],
+        }
         runner.run(world.step(("database", 0, database)))
         for damage in DATABASE_DAMAGE:
             runner.run(world.step(("hurt database", 0, damage)))
         for group in _GROUPS:
-            access = [(1, group), (0, group)]
+            access = [(1, group, 0), (0, group, None)]
             runner.run(world.step(("login", 0, access, {"settings": (("application_name", "x y=z"),)})))
             for hurt in LOGIN_DAMAGE:
                 runner.run(world.step(("hurt login", 0, 0, hurt)))

@@ -225,6 +225,15 @@ class ExtensionStatus(StatusModel):
     """Version that is installed."""
 
 
+class WaitingGrant(StatusModel):
+    """Additional grants that cannot all be given yet."""
+
+    role: str
+    """The role for the grants."""
+    message: str
+    """What is missing."""
+
+
 class ReplacedDatabase(StatusModel):
     """A database that a Restore replaced and that is kept for a while."""
 
@@ -255,6 +264,14 @@ class DatabaseStatus(KindStatus):
     """Extensions with their versions; the first 50."""
     extensions_count: int | None = None
     """How many there are."""
+    grant_roles_count: int | None = None
+    """How many roles for users' additionalGrants there are."""
+    waiting_grants: tuple[WaitingGrant, ...] = ()
+    """Roles whose grants wait for a table or a schema; the first 50."""
+    waiting_grants_count: int | None = None
+    """How many there are."""
+    applied_grants: str | None = None
+    """Hash of the additionalGrants that were applied last: what differs from them later is drift."""
     applied_settings: tuple[str, ...] = ()
     """Names of the settings that were set: those that leave the spec are reset."""
     applied_generation: int | None = None

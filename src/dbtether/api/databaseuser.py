@@ -249,7 +249,7 @@ class DatabaseUserSpec(ShapedModel):
     privileges: Choice[Privileges] | None = None
     """readonly, readwrite or admin."""
     additional_grants: Annotated[tuple[AdditionalGrant, ...], listed(64)] = ()
-    """Privileges on tables beyond that level."""
+    """Privileges on tables beyond that level, in every database of the user."""
     username: Username | None = None
     """Name of the login in PostgreSQL; metadata.name as it is when left out. Cannot be changed."""
     password: Password | None = None
@@ -348,6 +348,8 @@ class UserDatabaseStatus(StatusModel):
     """State of the user in this database."""
     privileges: Privileges | None = None
     """Level in force."""
+    grant_role: str | None = None
+    """Role that carries the additionalGrants; shared by the users that ask for the same."""
     secret_name: str | None = None
     """Secret with the credentials for this database."""
     message: str | None = None

@@ -34,6 +34,9 @@ class Group(StrEnum):
     OWNER = "owner"
 
 
+# 64 bits: fewer could be made to collide on purpose, and a user would come into another's group.
+_GRANTS_DIGITS = 16
+_GRANT_GROUP = re.compile(rf"{ROLE_PREFIX}.+_(?:readonly|readwrite)_[0-9a-f]{{{_GRANTS_DIGITS}}}", re.DOTALL)
 _LOOKS_CUT = re.compile(rf"_[0-9a-f]{{{_HASH_DIGITS}}}_(?:{'|'.join(Group)})")
 
 
@@ -82,6 +85,21 @@ def _has_cut_ending(name: str) -> bool:
 def group_roles(database: str) -> dict[Group, str]:
     """All four group roles of a database."""
     return {group: group_role(database, group) for group in Group}
+
+
+def grant_group_role(database: str, group: Group, grants: str) -> str:
+    """The name of the role for additional grants: `dbtether_<database>_<group>_<hash>`.
+
+    The hash is over the database, the group and what is granted, so two of them never share a name; a long
+    database name is cut before it.
+    """
+    ending = f"_{group}_{short_id(database, group, grants, digits=_GRANTS_DIGITS)}"
+    return cut_bytes(f"{ROLE_PREFIX}{database}", MAX_IDENTIFIER_BYTES - len(ending)) + ending
+
+
+def is_grant_group(role: str) -> bool:
+    """Whether a role has the name of one for additional grants; no user's and no other role of ours has."""
+    return _GRANT_GROUP.fullmatch(role) is not None
 
 
 def second_login(username: str) -> str:

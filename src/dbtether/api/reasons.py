@@ -29,6 +29,9 @@ class Reason(StrEnum):
     CLUSTER_NOT_CONNECTED = "ClusterNotConnected"
     DATABASE_NOT_FOUND = "DatabaseNotFound"
     DATABASE_NOT_READY = "DatabaseNotReady"
+    GRANTS_NOT_READY = "GrantsNotReady"
+    GRANTS_INCOMPLETE = "GrantsIncomplete"
+    TOO_MANY_GRANTS = "TooManyGrants"
     STORAGE_NOT_FOUND = "StorageNotFound"
     STORAGE_NOT_READY = "StorageNotReady"
     REFERENCE_NOT_ALLOWED = "ReferenceNotAllowed"
@@ -160,6 +163,18 @@ EXPLANATIONS: Mapping[Reason, Explanation] = {
     Reason.DATABASE_NOT_READY: _explain(
         "The Database that is referred to is not Ready.",
         "Describe the Database; this resource goes on once it is Ready.",
+    ),
+    Reason.GRANTS_NOT_READY: _explain(
+        "The role that carries spec.additionalGrants is not made yet; the Database's own reconcile does it.",
+        "Wait; if it stays, describe the Database.",
+    ),
+    Reason.GRANTS_INCOMPLETE: _explain(
+        "The login works, but a table or schema of spec.additionalGrants is missing or out of the admin's reach.",
+        "Create what the message names, or correct the spec; it is granted when the Database is looked at again.",
+    ),
+    Reason.TOO_MANY_GRANTS: _explain(
+        "The users of one database ask for too many different sets of additionalGrants.",
+        "Give users the same grants, or use `*`: users with equal grants share one role.",
     ),
     Reason.STORAGE_NOT_FOUND: _explain(
         "The BackupStorage that is referred to does not exist.", "Create it, or correct spec.storageRef.name."

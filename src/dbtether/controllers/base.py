@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import ClassVar
 
+from dbtether.api.databaseuser import DatabaseUserSpec
 from dbtether.api.dbcluster import DBClusterPhase, DBClusterSpec
 from dbtether.api.kinds import FINALIZER, FORCE_DELETE, OLDER_FINALIZERS, PAUSED
 from dbtether.api.resource import Key, Resource
@@ -40,6 +41,10 @@ async def name_label(namespace: str) -> Mapping[str, str]:
     return {"kubernetes.io/metadata.name": namespace}
 
 
+def _nobody(_: Key) -> None:
+    """Without a control loop there is nobody to wake."""
+
+
 @dataclass(frozen=True)
 class World:
     """Everything outside that a controller works with."""
@@ -52,6 +57,10 @@ class World:
     namespace_labels: Callable[[str], Awaitable[Mapping[str, str]]] = name_label
     verified_logins: dict[Key, str] = field(default_factory=dict)
     """Password fingerprints that were proven by a login in this process, by user."""
+    checked_users: dict[Key, tuple[str, int, DatabaseUserSpec | None]] = field(default_factory=dict)
+    """The specs of users with additional grants by uid and generation; None for one that is not valid."""
+    wake: Callable[[Key], None] = _nobody
+    """Looks at a resource again: for what one reconcile has done that no change of a resource tells."""
 
     async def write(self, resource: Resource, report: Report) -> Resource:
         """Report on a resource as it was reconciled, and give it back with its new status.

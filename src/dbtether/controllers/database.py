@@ -2,22 +2,25 @@
 
 import contextlib
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
-from dbtether.api.database import DatabasePhase, DatabaseSpec, DriftPolicy, ExtensionStatus, database_name
+from dbtether.api.database import DatabasePhase, DatabaseSpec, DriftPolicy, ExtensionStatus, WaitingGrant, database_name
 from dbtether.api.dbcluster import DBClusterSpec
 from dbtether.api.kinds import CONFIRM_DELETE, FORCE_ADOPT
 from dbtether.api.model import MAX_STATUS_ENTRIES
 from dbtether.api.names import marker, parse_marker
 from dbtether.api.references import DeletionPolicy
-from dbtether.api.resource import Resource
+from dbtether.api.resource import Key, Resource
 from dbtether.api.validation import validate_resource
 from dbtether.controllers.base import Controller, connected_server
+from dbtether.controllers.grants import grants_hash, wanted_grant_groups
 from dbtether.controllers.report import Level, Report
 from dbtether.errors import Blocked, Retryable
 from dbtether.postgres.databases.drop import ObservedDatabaseDrop, foreign_session, marker_lost, plan_drop
+from dbtether.postgres.databases.grantgroups import held_back, missing_grants, plan_grant_groups
 from dbtether.postgres.databases.guards import GUARDS, public_left_open
+from dbtether.postgres.databases.leftovers import with_left_over
 from dbtether.postgres.databases.model import (
     DesiredDatabase,
     DesiredExtension,
@@ -34,6 +37,8 @@ from dbtether.runtime.store import EventType
 
 logger = logging.getLogger(__name__)
 
+_MAX_PHRASES = 5
+
 
 @dataclass(frozen=True, slots=True)
 class _Context:
@@ -41,6 +46,8 @@ class _Context:
     spec: DatabaseSpec
     server: Server
     desired: DesiredDatabase
+    users: Mapping[str, tuple[Key, ...]]
+    """Those that ask for each grant group, by its name."""
 
 
 class DatabaseController(Controller):
@@ -54,20 +61,31 @@ class DatabaseController(Controller):
         _refuse_unsupported(resource, spec)
         _refuse_another_name(resource, spec)
         cluster, server = await connected_server(self.world, spec.cluster_ref.name, resource.key.namespace)
+        groups = await wanted_grant_groups(self.world, resource, spec, cluster, server.facts)
         desired = desired_database(resource, spec, cluster, self.world.store.installation)
-        context = _Context(resource, spec, server, desired)
+        desired = replace(desired, grant_groups=tuple(groups))
+        context = _Context(resource, spec, server, desired, {group.name: users for group, users in groups.items()})
         async with server.lock(desired.roles.owner):
             observed = await self._observe(context)
             self._refuse_conflict(context, observed)
             if (blocked := first_blocked(GUARDS, desired, observed)) is not None:
                 raise blocked
             statements = plan(desired, observed)
+            drift: tuple[Statement, ...] = ()
             if statements and _only_reports(context):
-                return await self._report_drift(context, observed, statements)
+                asked = _grants_asked_for(context, observed)
+                drift, statements = tuple(item for item in statements if item not in asked), asked
             if statements:
                 await self._apply(context, observed, statements)
-                if not sees_everything(desired, observed) and not self.world.executor.only_plans:
+                self._wake_users(context, observed)
+                if not self.world.executor.only_plans and (
+                    not sees_everything(desired, observed)
+                    # A user may have come to want meanwhile what was dropped.
+                    or groups != await wanted_grant_groups(self.world, resource, spec, cluster, server.facts)
+                ):
                     return Again(0)
+            if drift:
+                return await self._report_drift(context, observed, drift)
         await self._report_ready(context, observed)
         return Done()
 
@@ -100,7 +118,7 @@ class DatabaseController(Controller):
 
     async def _observe(self, context: _Context) -> ObservedDatabase:
         desired, server = context.desired, context.server
-        shared = await server.shared(desired.roles.all, [desired.name, desired.template])
+        shared = await server.shared(desired.own_roles, [desired.name, desired.template])
         database = shared.databases.get(desired.name)
         wanted = [extension.name for extension in desired.extensions]
         owner = shared.roles.get(desired.roles.owner)
@@ -108,7 +126,15 @@ class DatabaseController(Controller):
         is_ours = database is None or (owner is not None and database.owner == owner.name)
         inside = await server.inside(database, desired.name, wanted) if is_ours else None
         template = shared.databases.get(desired.template)
-        return ObservedDatabase(server.facts, database, shared.roles, inside, template)
+        observed = ObservedDatabase(server.facts, database, shared.roles, inside, template)
+        return await with_left_over(server, desired, observed) if is_ours else observed
+
+    def _wake_users(self, context: _Context, observed: ObservedDatabase) -> None:
+        """Those that wait for a grant group that was made just now."""
+        for name, users in context.users.items():
+            if name not in observed.roles:
+                for user in users:
+                    self.world.wake(user)
 
     def _refuse_conflict(self, context: _Context, observed: ObservedDatabase) -> None:
         """First come, first served: whom the owner role is marked for, else who began first."""
@@ -152,7 +178,7 @@ class DatabaseController(Controller):
                 context.server,
                 statements,
                 plan_again,
-                creates=[name for name in desired.roles.all if name not in observed.roles],
+                creates=[name for name in desired.own_roles if name not in observed.roles],
             )
         except Blocked:
             if is_new:
@@ -186,6 +212,7 @@ class DatabaseController(Controller):
             "ownershipTracked": True,
             "createdByUs": True,
             **_extensions(context.desired, observed),
+            **_grants(context.desired, observed),
             "appliedSettings": [name for name, _ in context.desired.settings],
             "appliedGeneration": context.resource.generation,
             "drift": None,
@@ -214,6 +241,7 @@ class DatabaseController(Controller):
             # Another drift than the one that was told already.
             await self.world.store.record_event(resource, EventType.WARNING, "DriftDetected", shown[0])
         fields = {"drift": shown, "driftCount": len(drift), **_extensions(context.desired, observed)}
+        fields |= _grants(context.desired, observed)
         await self.world.write(
             resource, Report(DatabasePhase.READY, Level.READY, "DriftDetected", message, fields, warns=True)
         )
@@ -314,6 +342,14 @@ def _only_reports(context: _Context) -> bool:
     return context.spec.drift_policy is DriftPolicy.REPORT and applied == context.resource.generation
 
 
+def _grants_asked_for(context: _Context, observed: ObservedDatabase) -> tuple[Statement, ...]:
+    """The statements for grant groups that are no drift: users came to ask for something else, or nobody does."""
+    desired = context.desired
+    if grants_hash(desired.grant_groups) == context.resource.status.get("appliedGrants"):
+        desired = replace(desired, grant_groups=())
+    return plan_grant_groups(desired, observed)
+
+
 def _extensions(desired: DesiredDatabase, observed: ObservedDatabase) -> dict[str, object]:
     """The status fields on extensions, after what was planned from this observation was run."""
     inside = observed.inside
@@ -326,11 +362,32 @@ def _extensions(desired: DesiredDatabase, observed: ObservedDatabase) -> dict[st
     return {"extensions": found_[:MAX_STATUS_ENTRIES], "extensionsCount": len(found_) or None}
 
 
+def _grants(desired: DesiredDatabase, observed: ObservedDatabase) -> dict[str, object]:
+    """The status fields on users' additional grants."""
+    missing = missing_grants(desired, observed)
+    waiting = [WaitingGrant(role=role, message=_listed(phrases)).dump() for role, phrases in missing.items()]
+    return {
+        "grantRolesCount": len(desired.grant_groups) or None,
+        "waitingGrants": waiting[:MAX_STATUS_ENTRIES],
+        "waitingGrantsCount": len(waiting) or None,
+        "appliedGrants": grants_hash(desired.grant_groups),
+    }
+
+
+def _listed(phrases: Sequence[str]) -> str:
+    shown = ", ".join(phrases[:_MAX_PHRASES])
+    return shown if len(phrases) <= _MAX_PHRASES else f"{shown} and {len(phrases) - _MAX_PHRASES} more"
+
+
 def _notes(context: _Context, observed: ObservedDatabase) -> list[str]:
     """What a person should know although the database is ready."""
     notes = []
     if not context.desired.revoke_public_connect:
         notes.append("every login of the server can connect (spec.revokePublicConnect is false)")
+    notes += [
+        f"role {name} has no users any more, but cannot be dropped: take back what was granted to it by hand"
+        for name in held_back(context.desired, observed)
+    ]
     if cure := public_left_open(context.desired, observed):
         notes.append(
             "on this server every login that can connect may create in schema public: a superuser should run, in "

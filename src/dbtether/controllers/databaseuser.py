@@ -20,17 +20,17 @@ from dbtether.api.secret_keys import Login as ClientLogin
 from dbtether.api.validation import check, validate_resource
 from dbtether.controllers.adoption import released_to
 from dbtether.controllers.base import Controller, Waiting, connected_server
+from dbtether.controllers.grants import refuse_unknown_privileges, wake_databases
 from dbtether.controllers.report import Level, Report
 from dbtether.controllers.userclaim import choose_name, possible_names, refuse_foreign_role
 from dbtether.controllers.userdrop import drop_login
-from dbtether.controllers.userlogin import User, has_password, limit_login, observe_login, verify
+from dbtether.controllers.usergrants import refuse_by_guards, waiting_grants
+from dbtether.controllers.userlogin import User, grant_roles, has_password, limit_login, observe_login, verify
 from dbtether.controllers.usernotes import brought_along, gifts
 from dbtether.controllers.userplaces import find_places, refuse_too_high, remaining_places
 from dbtether.controllers.usersecrets import UserSecrets
-from dbtether.errors import Blocked, Retryable
-from dbtether.postgres.guards import first_blocked
+from dbtether.errors import Blocked
 from dbtether.postgres.passwords import fingerprint
-from dbtether.postgres.roles.guards import GUARDS
 from dbtether.postgres.roles.model import ObservedLogin, Role
 from dbtether.postgres.roles.plan import plan
 from dbtether.postgres.statement import Statement
@@ -53,7 +53,7 @@ class DatabaseUserController(Controller):
         async with user.server.lock(f"login {user.name}"):
             observed = await self._observe(user)
             await refuse_foreign_role(self.world, user.claim, user.spec, observed.role)
-            _refuse_by_guards(user, observed)
+            await refuse_by_guards(self.world, user, observed)
             await self._record_claim(user)
             password, secret = await self._write_secrets(user)
             changed = await self._converge(user, observed, password)
@@ -84,6 +84,8 @@ class DatabaseUserController(Controller):
             await drop_login(self.world, resource, cluster, server, name, self._marker(resource))
         await secrets.remove()
         self.world.verified_logins.pop(resource.key, None)
+        self.world.checked_users.pop(resource.key, None)
+        wake_databases(self.world, resource)
 
     async def give_up(self, resource: Resource) -> str:
         """Let go of it: the login stays on the server, and where the policy is Delete the Secret goes."""
@@ -101,7 +103,8 @@ class DatabaseUserController(Controller):
         possible_names(resource, spec)
         cluster_name, places = await find_places(self.world, resource, spec)
         cluster, server = await connected_server(self.world, cluster_name, resource.key.namespace)
-        refuse_too_high(cluster, places, resource.key.namespace)
+        refuse_unknown_privileges(spec, server.facts)
+        refuse_too_high(cluster, spec, places, resource.key.namespace)
         mark = self._marker(resource)
         name = await choose_name(server, cluster, resource, spec, mark)
         return User(resource, spec, cluster_name, cluster, server, places, name, mark)
@@ -167,6 +170,8 @@ class DatabaseUserController(Controller):
         if not statements:
             return False
         await self.world.run(user.resource, user.cluster_name, user.server, statements, plan_again)
+        if grant_roles(observed.role) - {item.role for item in desired.access}:
+            wake_databases(self.world, user.resource)
         if user.resource.status.get("phase") == DatabasePhase.READY:
             more = f" and {len(statements) - 1} more" if len(statements) > 1 else ""
             text = f"{statements[0].purpose}{more}"
@@ -209,6 +214,7 @@ class DatabaseUserController(Controller):
     async def _report_ready(self, user: User, observed: ObservedLogin, password: str, secret: str) -> None:
         resource = user.resource
         names = secret_names(user.spec, resource.key.namespace, resource.key.name)
+        waiting = {place: await waiting_grants(self.world, place) for place in user.places}
         databases = [
             UserDatabaseStatus(
                 name=place.target.name,
@@ -216,6 +222,8 @@ class DatabaseUserController(Controller):
                 database_name=place.database,
                 phase=DatabasePhase.READY,
                 privileges=place.target.privileges,
+                grant_role=place.grant_role,
+                message=waiting[place],
                 secret_name=names[(place.target.namespace, place.target.name)],
             ).dump()
             for place in user.places
@@ -243,7 +251,13 @@ class DatabaseUserController(Controller):
         if shut_out is not None:
             message = f"Login {user.name} is as the spec wants it, but nobody can log in with it: {shut_out}"
         message = "; ".join([message, *_notes(user, observed, fields)])
-        await self.world.write(resource, Report(DatabasePhase.READY, Level.READY, "Ready", message, fields))
+        reason = "Ready"
+        incomplete = [f"{place.database}: {phrase}" for place, phrase in waiting.items() if phrase]
+        if incomplete:
+            reason = "GrantsIncomplete"
+            message += f"; of spec.additionalGrants, granted as soon as it can be: {'; '.join(incomplete)}"
+        report = Report(DatabasePhase.READY, Level.READY, reason, message, fields, warns=bool(incomplete))
+        await self.world.write(resource, report)
 
 
 def _notes(user: User, observed: ObservedLogin, fields: Mapping[str, object]) -> list[str]:
@@ -256,21 +270,9 @@ def _notes(user: User, observed: ObservedLogin, fields: Mapping[str, object]) ->
     return notes
 
 
-def _refuse_by_guards(user: User, observed: ObservedLogin) -> None:
-    blocked = first_blocked(GUARDS, user.desired(), observed)
-    if blocked is None:
-        return
-    if blocked.reason == "DatabaseNotReady":
-        # The Database makes its roles again without a change that would wake this user.
-        raise Retryable(blocked.reason, blocked.message)
-    raise blocked
-
-
 def _refuse_unsupported(spec: DatabaseUserSpec) -> None:
     """A field that asks for what this version cannot do is never passed over in silence."""
     wanted = []
-    if spec.additional_grants:
-        wanted.append("spec.additionalGrants")
     if spec.rotation is not None:
         wanted.append("spec.rotation")
     if wanted:

@@ -16,6 +16,7 @@ class Directory:
     def __init__(self) -> None:
         self._resources: dict[Key, Resource] = {}
         self._by_name: dict[tuple[str, str], set[Key]] = {}
+        self._granting: dict[Key, set[Key]] = {}
 
     async def open(self, store: Store) -> None:
         """Take in what is there and follow the changes."""
@@ -65,6 +66,11 @@ class Directory:
         """The Databases and DatabaseUsers of a cluster, sorted by key."""
         return tuple(self._resources[key] for key in sorted(self._resources) if self.cluster_of(key) == cluster)
 
+    def users_with_grants(self, database: Key) -> tuple[Resource, ...]:
+        """The DatabaseUsers that refer to a Database and have additionalGrants, the oldest first."""
+        found = [self._resources[user] for user in self._granting.get(database, ())]
+        return tuple(sorted(found, key=lambda user: (user.created, user.key)))
+
     def _take_in(self, change: Change) -> None:
         if change.key.kind not in ("Database", "DatabaseUser"):
             return
@@ -77,11 +83,15 @@ class Directory:
         self._forget(resource.key)
         self._resources[resource.key] = resource
         self._by_name.setdefault((resource.key.kind, claimed_name(resource)), set()).add(resource.key)
+        for database in _databases_of_grants(resource):
+            self._granting.setdefault(database, set()).add(resource.key)
 
     def _forget(self, key: Key) -> None:
         known = self._resources.pop(key, None)
         if known is not None:
             self._by_name.get((key.kind, claimed_name(known)), set()).discard(key)
+            for database in _databases_of_grants(known):
+                self._granting.get(database, set()).discard(key)
 
 
 def claimed_name(resource: Resource) -> str:
@@ -89,6 +99,12 @@ def claimed_name(resource: Resource) -> str:
     if resource.key.kind == "Database":
         return _text(resource.spec, "databaseName") or resource.key.name.replace("-", "_")
     return _text(resource.status, "username") or _text(resource.spec, "username") or resource.key.name
+
+
+def _databases_of_grants(resource: Resource) -> tuple[Key, ...]:
+    if resource.key.kind != "DatabaseUser" or not resource.spec.get("additionalGrants"):
+        return ()
+    return database_keys(resource)
 
 
 def database_keys(user: Resource) -> tuple[Key, ...]:

@@ -53,13 +53,16 @@ async def opened_engine(
     directory = Directory()
     await directory.open(store)
     servers = Servers(store, os.environ if environment is None else environment, secret_namespaces, fence)
-    world = World(store, servers, directory, executor or Applying(), now, namespace_labels)
+    world = World(
+        store, servers, directory, executor or Applying(), now, namespace_labels, wake=lambda key: loop.wake(key)
+    )
     registrations = (
         Registration("DBCluster", DBClusterController(world), references_of_cluster),
         Registration("Database", DatabaseController(world), with_rivals(references_of_database, directory)),
         Registration("DatabaseUser", DatabaseUserController(world), with_rivals(references_of_user, directory)),
     )
+    loop = ControlLoop(store, registrations, settings, on_outcome=on_outcome)
     try:
-        yield Engine(ControlLoop(store, registrations, settings, on_outcome=on_outcome), world)
+        yield Engine(loop, world)
     finally:
         await servers.close_all()

@@ -13,12 +13,14 @@ import psycopg
 
 from dbtether.api.names import Group, Marker, group_role, parse_marker
 from dbtether.api.resource import Key
+from dbtether.controllers.importedgrants import GrantRole, additional_grants, grants_in
 from dbtether.postgres.errors import ConnectError, classify, connect_failure
 from dbtether.postgres.markers import (
     MarkedRole,
     OwnedDatabase,
     observe_contents,
     observe_databases_of,
+    observe_grant_roles,
     observe_marked_roles,
 )
 from dbtether.postgres.pool import Connection
@@ -57,6 +59,8 @@ class Survey:
     """By owner."""
     contents: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = field(default_factory=dict)
     """Extensions and schemas, by database."""
+    grants: Mapping[str, GrantRole] = field(default_factory=dict)
+    """The roles for additional grants, by name."""
 
     @property
     def installations(self) -> frozenset[str]:
@@ -71,14 +75,17 @@ async def survey(cluster: str, server: Server) -> Survey:
         roles = tuple((mark, role) for role in found if (mark := parse_marker(role.comment)) is not None)
         owners = [role.name for _, role in roles if not role.can_login]
         databases = {database.owner: database for database in await observe_databases_of(connection, owners)}
+        grant_roles = await observe_grant_roles(connection)
     contents = {}
+    grants: dict[str, GrantRole] = {}
     for owner, database in databases.items():
         if database.allows_connections and database.connection_limit != -2:
             async with _use(server, database.name, f"look into database {database.name}") as connection:
                 # Schemas of a manifest belong to the admins' group, which creates them.
                 makers = (owner, group_role(database.name, Group.ADMIN))
                 contents[database.name] = await observe_contents(connection, makers)
-    return Survey(cluster, roles, databases, contents)
+                grants |= await grants_in(connection, database.name, grant_roles)
+    return Survey(cluster, roles, databases, contents, grants)
 
 
 @asynccontextmanager
@@ -107,6 +114,7 @@ def rebuild(surveyed: Survey, installation: str) -> Found:
         key = Key("Database", mark.namespace, mark.name)
         databases[key] = (_database(key, database, surveyed), database)
     groups = _groups((key, database.name) for key, (_, database) in databases.items())
+    groups |= {name: groups[role.base] for name, role in surveyed.grants.items() if role.base in groups}
     users: dict[Key, Rebuilt] = {}
     for mark, role in ours:
         if not role.can_login:
@@ -118,7 +126,10 @@ def rebuild(surveyed: Survey, installation: str) -> Found:
         elif key in users:
             notes.append(f"login {role.name} is marked for {key}, as another login is; it was left out")
         else:
-            users[key] = _user(key, role, access, surveyed.cluster)
+            grants = additional_grants(role.member_of, access, surveyed.grants)
+            if grants is None:
+                notes.append(f"login {role.name} ({key}) has additionalGrants that could not be read back in full")
+            users[key] = _user(key, role, access, surveyed.cluster, grants or [])
     return Found((*(rebuilt for rebuilt, _ in databases.values()), *users.values()), tuple(notes))
 
 
@@ -137,7 +148,7 @@ def _database(key: Key, database: OwnedDatabase, surveyed: Survey) -> Rebuilt:
     return Rebuilt(key, spec, {"databaseName": database.name})
 
 
-Groups = Mapping[str, tuple[Key, Group]]
+Groups = dict[str, tuple[Key, Group]]
 
 
 def _groups(databases: Iterable[tuple[Key, str]]) -> Groups:
@@ -154,7 +165,9 @@ def _access(member_of: Sequence[str], groups: Groups) -> dict[Key, Group]:
     return access
 
 
-def _user(key: Key, role: MarkedRole, access: Mapping[Key, Group], cluster: str) -> Rebuilt:
+def _user(
+    key: Key, role: MarkedRole, access: Mapping[Key, Group], cluster: str, grants: list[dict[str, Any]]
+) -> Rebuilt:
     spec: dict[str, Any] = {}
     if len(access) == 1:
         (database, group), *_ = access.items()
@@ -163,6 +176,8 @@ def _user(key: Key, role: MarkedRole, access: Mapping[Key, Group], cluster: str)
         spec["databases"] = [
             {**_reference(database, key), "privileges": access[database].value} for database in sorted(access)
         ]
+    if grants:
+        spec["additionalGrants"] = grants
     if role.name != key.name:
         spec["username"] = role.name
     if role.connection_limit > -1:

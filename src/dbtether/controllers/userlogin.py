@@ -1,17 +1,17 @@
 """One DatabaseUser's login as it should be, what is taken from it, and the proof that it works: logging in."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from dbtether.api.databaseuser import DatabaseUserSpec
 from dbtether.api.dbcluster import DBClusterSpec
-from dbtether.api.names import Group, Marker, parse_marker
-from dbtether.api.references import Privileges
+from dbtether.api.names import Marker, is_grant_group, parse_marker
 from dbtether.api.resource import Resource
 from dbtether.api.times import parse_instant
 from dbtether.controllers.adoption import Claim
 from dbtether.controllers.base import World
+from dbtether.controllers.grants import GROUPS, wake_databases
 from dbtether.controllers.userclaim import claim_of
 from dbtether.controllers.userplaces import Place
 from dbtether.errors import Blocked, Retryable
@@ -23,12 +23,6 @@ from dbtether.postgres.roles.model import Access, DesiredLogin, ObservedLogin, R
 from dbtether.postgres.roles.plan import plan, switches_role
 from dbtether.postgres.server.access import Server
 from dbtether.postgres.statement import Statement
-
-_GROUPS = {
-    Privileges.READONLY: Group.READONLY,
-    Privileges.READWRITE: Group.READWRITE,
-    Privileges.ADMIN: Group.ADMIN,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +75,18 @@ class User:
 
 
 def _access(places: Iterable[Place]) -> tuple[Access, ...]:
-    return tuple(Access(place.database, _GROUPS[place.target.privileges]) for place in places)
+    return tuple(Access(place.database, GROUPS[place.target.privileges], place.grant_role) for place in places)
+
+
+def grant_roles(role: Role | None) -> set[str]:
+    """The roles for additional grants that a login is in."""
+    return set() if role is None else {edge.role for edge in role.memberships if is_grant_group(edge.role)}
+
+
+def _keeping(access: Iterable[Access], role: Role) -> tuple[Access, ...]:
+    """The access, without additional grants that the login has not got: a refusal gives nothing."""
+    has = grant_roles(role)
+    return tuple(item if item.grant_group in has else replace(item, grant_group=None) for item in access)
 
 
 async def observe_login(
@@ -89,7 +94,8 @@ async def observe_login(
 ) -> ObservedLogin:
     """The login and what belongs to its databases, with the roles that a plan would have made by now."""
     groups = [group for place in places for group in role_names(place.database).all]
-    shared = await server.shared([name, *groups], [place.database for place in places])
+    grants = [place.grant_role for place in places if place.grant_role is not None]
+    shared = await server.shared([name, *groups, *grants], [place.database for place in places])
     return ObservedLogin(
         server.facts,
         shared.roles.get(name),
@@ -114,7 +120,11 @@ async def limit_login(
         # What has lost its groups gives no access, and nothing can be granted there.
         standing = [place for place in places if set(role_names(place.database).all) <= set(observed.roles)]
         desired = DesiredLogin(
-            name, marker, _access(standing), connection_limit=role.connection_limit, valid_until=role.valid_until
+            name,
+            marker,
+            _keeping(_access(standing), role),
+            connection_limit=role.connection_limit,
+            valid_until=role.valid_until,
         )
         statements = plan(desired, observed)
         if statements and (blocked := first_blocked(GUARDS, desired, observed)) is not None:
@@ -126,6 +136,7 @@ async def limit_login(
 
     if statements := await plan_again():
         await world.run(user, cluster, server, statements, plan_again)
+        wake_databases(world, user)
 
 
 async def has_password(user: User, role: Role | None, password: str) -> bool:
@@ -149,9 +160,8 @@ async def verify(user: User, password: str) -> None:
 
 
 async def _try(user: User, place: Place, password: str) -> Login:
-    group = _GROUPS[place.target.privileges]
-    switches = switches_role(user.desired(), Access(place.database, group), user.server.facts)
-    works_as = role_names(place.database).groups[group] if switches else user.name
+    (access,) = _access([place])
+    works_as = access.role if switches_role(user.desired(), access, user.server.facts) else user.name
     # The login's connection counts as one of ours: DBCluster.spec.maxConnections is for all of them.
     async with user.server.pool.slot():
         return await try_login(user.server.parameters, user.name, password, place.database, works_as)

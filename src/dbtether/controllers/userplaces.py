@@ -12,6 +12,7 @@ from dbtether.api.references import Privileges
 from dbtether.api.resource import Key, Resource
 from dbtether.api.validation import check
 from dbtether.controllers.base import Waiting, World
+from dbtether.controllers.grants import grant_group_for, highest_level
 from dbtether.errors import Blocked
 
 
@@ -22,6 +23,13 @@ class Place:
     target: Target
     database: str
     """Its name in PostgreSQL."""
+    grant_role: str | None = None
+    """The role for the user's additional grants there."""
+
+    @property
+    def key(self) -> Key:
+        """The Database resource."""
+        return Key("Database", self.target.namespace, self.target.name)
 
 
 async def find_places(world: World, user: Resource, spec: DatabaseUserSpec) -> tuple[str, tuple[Place, ...]]:
@@ -43,8 +51,12 @@ async def find_places(world: World, user: Resource, spec: DatabaseUserSpec) -> t
         )
     for _, database, _ in found:
         _refuse_unready(database)
-    places = (Place(target, database_name(s, database.key.name)) for target, database, s in found)
-    return cluster, tuple(places)
+    return cluster, tuple(_place(spec, target, database_name(s, database.key.name)) for target, database, s in found)
+
+
+def _place(spec: DatabaseUserSpec, target: Target, database: str) -> Place:
+    group = grant_group_for(spec.additional_grants, target.privileges, database)
+    return Place(target, database, None if group is None else group.name)
 
 
 async def _database(world: World, user: Resource, target: Target) -> tuple[Resource, DatabaseSpec]:
@@ -70,11 +82,18 @@ def _refuse_unready(database: Resource) -> None:
         raise Waiting("DatabaseNotReady", f"{database.key} is not ready" + (f": {why}" if why else ""))
 
 
-def refuse_too_high(cluster: DBClusterSpec, places: tuple[Place, ...], namespace: str) -> None:
+def refuse_too_high(cluster: DBClusterSpec, spec: DatabaseUserSpec, places: tuple[Place, ...], namespace: str) -> None:
     """Raise Blocked for privileges beyond what the DBCluster allows users of the namespace."""
     limit = cluster.privileges_limit(namespace)
     if limit is None:
         return
+    highest = highest_level(spec.additional_grants)
+    if highest is not None and highest.rank > limit.rank:
+        raise Blocked(
+            "PrivilegesTooHigh",
+            f"spec.additionalGrants asks for what {highest} users have: the DBCluster allows at most {limit} for "
+            f"users of namespace {namespace} (its spec.maxPrivileges)",
+        )
     for place in places:
         if place.target.privileges.rank > limit.rank:
             raise Blocked(
@@ -108,11 +127,18 @@ async def remaining_places(
         has |= {key: place for key, place in (await _ready_places(world, asked)).items() if key not in has}
     refused = {key for key in {**asked, **has} if await _is_refused(world, user, key)}
     levels = [target.privileges for target in (*asked.values(), *(place.target for place in has.values()))]
+    highest = highest_level(spec.additional_grants) if spec else None
+    if limit is not None and highest is not None:
+        levels.append(highest)
     is_too_high = limit is not None and any(level.rank > limit.rank for level in levels)
     if not refused and not is_too_high:
         return None
     kept = [key for key in has if key not in refused and (spec is None or key in asked)]
-    return tuple(_lowered(has[key], asked.get(key), limit) for key in kept)
+    places = [_lowered(has[key], asked.get(key), limit) for key in kept]
+    if spec is None or (limit is not None and highest is not None and highest.rank > limit.rank):
+        return tuple(places)
+    # The additional grants stay where the login has them already: see `limit_login`.
+    return tuple(_place(spec, place.target, place.database) for place in places)
 
 
 def _lowered(place: Place, asked: Target | None, limit: Privileges | None) -> Place:

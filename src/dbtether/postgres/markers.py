@@ -6,6 +6,8 @@ from datetime import datetime
 
 from psycopg.rows import class_row
 
+from dbtether.api.names import is_grant_group
+from dbtether.postgres.grants.groups import TableGrant
 from dbtether.postgres.pool import Connection
 
 # Role comments only: a database's comment can be rewritten by its owner and is never trusted alone.
@@ -34,6 +36,28 @@ _EXTENSIONS = b"SELECT extname::text FROM pg_catalog.pg_extension WHERE extname 
 _SCHEMAS = b"""
 SELECT nspname::text FROM pg_catalog.pg_namespace
  WHERE pg_catalog.pg_get_userbyid(nspowner) = ANY(%s) AND nspname <> 'public' AND nspname !~ '^pg_' ORDER BY 1
+"""
+_GRANT_ROLES = b"""
+SELECT g.rolname::text AS name, b.rolname::text AS base
+  FROM pg_catalog.pg_roles g
+  JOIN pg_catalog.pg_auth_members m ON m.member = g.oid
+  JOIN pg_catalog.pg_roles b ON b.oid = m.roleid
+ WHERE g.rolname LIKE 'dbtether\\_%' AND b.rolname LIKE 'dbtether\\_%' AND NOT g.rolcanlogin ORDER BY 1, 2
+"""
+# What holds for all tables of a schema stands in the default privileges; `*` as in a manifest.
+_GRANTS = b"""
+SELECT g.rolname::text, x.schema, x.name, x.privilege FROM (
+  SELECT n.nspname::text AS schema, c.relname::text AS name, a.grantee, a.privilege_type AS privilege
+    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace,
+         pg_catalog.aclexplode(c.relacl) a
+   WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')
+  UNION
+  SELECT n.nspname::text, '*', a.grantee, a.privilege_type
+    FROM pg_catalog.pg_default_acl d JOIN pg_catalog.pg_namespace n ON n.oid = d.defaclnamespace,
+         pg_catalog.aclexplode(d.defaclacl) a
+   WHERE d.defaclobjtype = 'r'
+) x JOIN pg_catalog.pg_roles g ON g.oid = x.grantee
+ WHERE g.rolname = ANY(%s) ORDER BY 1, 2, 3, 4
 """
 
 
@@ -79,3 +103,18 @@ async def observe_contents(connection: Connection, owners: Sequence[str]) -> tup
     extensions = await (await connection.execute(_EXTENSIONS)).fetchall()
     schemas = await (await connection.execute(_SCHEMAS, (list(owners),))).fetchall()
     return tuple(str(row[0]) for row in extensions), tuple(str(row[0]) for row in schemas)
+
+
+async def observe_grant_roles(connection: Connection) -> dict[str, str]:
+    """The roles for additional grants, each with the group that it is in. Raises psycopg.Error."""
+    rows = await (await connection.execute(_GRANT_ROLES)).fetchall()
+    return {str(name): str(base) for name, base in rows if is_grant_group(str(name))}
+
+
+async def observe_grants(connection: Connection, roles: Sequence[str]) -> dict[str, tuple[TableGrant, ...]]:
+    """What these roles were granted on tables of the connection's database. Raises psycopg.Error."""
+    rows = await (await connection.execute(_GRANTS, (list(roles),))).fetchall()
+    grants: dict[str, list[TableGrant]] = {}
+    for role, schema, table, privilege in rows:
+        grants.setdefault(str(role), []).append(TableGrant(str(schema), str(table), (str(privilege),)))
+    return {role: tuple(found) for role, found in grants.items()}

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 
 from psycopg import sql
 
-from dbtether.api.names import ROLE_PREFIX, Marker, parse_marker
+from dbtether.api.names import ROLE_PREFIX, Marker, is_grant_group, parse_marker
 from dbtether.errors import Blocked
+from dbtether.postgres.databases.grantgroups import grant_groups_of
 from dbtether.postgres.databases.model import Database, Session
 from dbtether.postgres.databases.powers import acting_as
 from dbtether.postgres.guards import Verdict
@@ -57,7 +58,8 @@ def plan_drop(name: str, marker: Marker, names: RoleNames, observed: ObservedDat
 
 def administered_logins(owner: Role, names: RoleNames) -> tuple[str, ...]:
     """Logins that only the owner role can administer (16+, non-superuser): it stays as long as they do."""
-    return tuple(sorted({e.role for e in owner.memberships if e.admin_option and e.role not in names.groups.values()}))
+    own = {*names.groups.values(), *(e.role for e in owner.memberships if is_grant_group(e.role))}
+    return tuple(sorted({e.role for e in owner.memberships if e.admin_option and e.role not in own}))
 
 
 def _database(name: str, names: RoleNames, observed: ObservedDatabaseDrop) -> Iterator[Statement]:
@@ -100,16 +102,16 @@ def _database(name: str, names: RoleNames, observed: ObservedDatabaseDrop) -> It
 
 
 def _groups(names: RoleNames, observed: ObservedDatabaseDrop) -> Iterator[Statement]:
-    for group in names.groups.values():
-        if group in observed.roles:
-            yield statement(
-                f"Drop group role {group}",
-                "",
-                "DROP ROLE {name}",
-                as_role=acting_as(observed.server, names.owner),
-                destructive=True,
-                name=sql.Identifier(group),
-            )
+    groups = [group for group in names.groups.values() if group in observed.roles]
+    for group in [*grant_groups_of(names, observed.roles), *groups]:
+        yield statement(
+            f"Drop group role {group}",
+            "",
+            "DROP ROLE {name}",
+            as_role=acting_as(observed.server, names.owner),
+            destructive=True,
+            name=sql.Identifier(group),
+        )
 
 
 def foreign_session(name: str, observed: ObservedDatabaseDrop) -> Verdict:

@@ -119,9 +119,11 @@ def owner_lacks_group(desired: DesiredDatabase, observed: ObservedDatabase) -> V
     """On 16+ the owner role rules the groups it created; those a superuser made need a grant."""
     if not observed.server.acts_as_owner:
         return None
-    for name in desired.roles.groups.values():
+    for name in desired.own_roles:
         role = observed.roles.get(name)
-        if role is None or any(e.member == desired.roles.owner and e.admin_option for e in role.members):
+        if name == desired.roles.owner or role is None:
+            continue
+        if any(e.member == desired.roles.owner and e.admin_option for e in role.members):
             continue
         return Blocked(
             "MissingPrivileges",

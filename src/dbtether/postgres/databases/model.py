@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 
 from dbtether.api.names import Marker
 from dbtether.postgres.grants.acl import Acl, AclItem
+from dbtether.postgres.grants.groups import GrantGroup
 from dbtether.postgres.grants.model import DefaultAcl, RelationGroup, Schema
-from dbtether.postgres.roles.model import Role, RoleNames
+from dbtether.postgres.roles.model import Dependents, Role, RoleNames
 from dbtether.postgres.server.model import ServerFacts
 
 
@@ -112,6 +113,13 @@ class DesiredDatabase:
     previous_settings: frozenset[str] = frozenset()
     """Settings this resource set before: only these are reset when they are wanted no more."""
     revoke_public_connect: bool = True
+    grant_groups: tuple[GrantGroup, ...] = ()
+    """The roles for additional grants that admitted users ask for."""
+
+    @property
+    def own_roles(self) -> tuple[str, ...]:
+        """The names of all roles that the database shall have."""
+        return (*self.roles.all, *(group.name for group in self.grant_groups))
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,11 +129,13 @@ class ObservedDatabase:
     server: ServerFacts
     database: Database | None
     roles: Mapping[str, Role] = field(default_factory=dict)
-    """Those of the database's own roles that exist, and the admin's."""
+    """Those of the database's own roles that exist, grant groups too, and the admin's."""
     inside: Inside | None = None
     """None when the database is not there, or cannot be connected to."""
     template: Database | None = None
     """The template that a new database is to be made from, if it exists."""
+    left_over: Mapping[str, Dependents] = field(default_factory=dict)
+    """What the grant groups have that nobody wants any more and that have no members, by their name."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,8 +83,8 @@ SELECT g.nspname::text AS schema, g.is_sequence, pg_catalog.pg_get_userbyid(g.re
 )
 _DEFAULT_ACLS = (
     "SELECT pg_catalog.pg_get_userbyid(a.defaclrole)::text AS creator, a.defaclobjtype::text AS kind, "
-    + _ACL.format(acl="a.defaclacl")
-    + " AS acl FROM pg_catalog.pg_default_acl a WHERE a.defaclnamespace = 0 ORDER BY 1, 2"
+    "n.nspname::text AS schema, " + _ACL.format(acl="a.defaclacl") + " AS acl FROM pg_catalog.pg_default_acl a "
+    "LEFT JOIN pg_catalog.pg_namespace n ON n.oid = a.defaclnamespace ORDER BY 1, 2, 3"
 )
 _EXTENSIONS = """
 SELECT e.extname::text AS name, e.extversion AS version, n.nspname::text AS schema,
@@ -154,7 +154,7 @@ async def observe_inside(connection: Connection, extensions: Sequence[str]) -> I
             for row in await relations.fetchall()
         ),
         default_acls=tuple(
-            DefaultAcl(row["creator"], _DEFAULT_KINDS[row["kind"]], acl_from_json(row["acl"]))
+            DefaultAcl(row["creator"], _DEFAULT_KINDS[row["kind"]], acl_from_json(row["acl"]), row["schema"])
             for row in await defaults.fetchall()
             if row["kind"] in _DEFAULT_KINDS
         ),

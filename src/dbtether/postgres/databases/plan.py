@@ -10,6 +10,7 @@ from psycopg import sql
 
 from dbtether.api.names import ROLE_PREFIX, Group, marker_in, with_marker
 from dbtether.postgres.databases.extensions import extension_statements
+from dbtether.postgres.databases.grantgroups import dropped_grant_groups, grant_group_privileges, grant_group_roles
 from dbtether.postgres.databases.model import (
     Database,
     DesiredDatabase,
@@ -36,6 +37,7 @@ def plan(desired: DesiredDatabase, observed: ObservedDatabase) -> tuple[Statemen
     statements = [*_roles(desired, observed), *_database(desired, observed)]
     if inside is not None:
         statements += _inside(desired, observed, inside)
+    statements += dropped_grant_groups(desired, observed)
     return tuple(statements)
 
 
@@ -73,6 +75,7 @@ def _roles(desired: DesiredDatabase, observed: ObservedDatabase) -> Iterator[Sta
                 as_role=acting_as(server, names.owner),
                 name=sql.Identifier(name),
             )
+    yield from grant_group_roles(desired, observed)
     yield from _join_admins_group(names, observed)
     yield from _role_repairs(desired, observed)
 
@@ -265,6 +268,7 @@ def _inside(desired: DesiredDatabase, observed: ObservedDatabase, inside: Inside
     yield from _schema_privileges(desired, observed.server, inside)
     yield from _default_privileges(desired, observed, inside)
     yield from _relation_privileges(desired, observed.server, inside)
+    yield from grant_group_privileges(desired, observed, inside)
     yield from extension_statements(desired, inside, as_role=acting_as(observed.server, desired.roles.owner))
 
 
@@ -313,7 +317,9 @@ def _default_privileges(desired: DesiredDatabase, observed: ObservedDatabase, in
         for kind in _DEFAULT_KINDS:
             if kind is ObjectKind.LARGE_OBJECT and server.major < 18:
                 continue
-            acl = next((d.acl for d in inside.default_acls if (d.creator, d.kind) == (creator, kind)), ())
+            acl = next(
+                (d.acl for d in inside.default_acls if (d.creator, d.kind, d.schema) == (creator, kind, None)), ()
+            )
             yield from default_grants(
                 kind,
                 desired.name,

@@ -88,8 +88,10 @@ class RelationGroup:
 
 @dataclass(frozen=True, slots=True)
 class DefaultAcl:
-    """Default privileges of a creator for objects in all schemas."""
+    """Default privileges of a creator for objects in one schema, or in all of them."""
 
     creator: str
     kind: ObjectKind
     acl: Acl
+    schema: str | None = None
+    """None for all schemas."""

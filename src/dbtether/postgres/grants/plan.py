@@ -122,17 +122,23 @@ def default_grants(
     observed: Acl,
     *,
     as_role: str | None,
+    schema: str | None = None,
 ) -> Iterator[Statement]:
-    """ALTER DEFAULT PRIVILEGES of one creator, in all schemas."""
+    """ALTER DEFAULT PRIVILEGES of one creator, in one schema or (None) in all of them."""
     grant, revoke = privilege_differences(wanted, observed, creator)
     options = surplus_grant_options(wanted, observed, creator)
     objects = _DEFAULT_KINDS[kind].as_string(None).lower()
+    in_schema: sql.Composable = sql.SQL("")
+    where = ""
+    if schema is not None:
+        in_schema = sql.SQL(" IN SCHEMA {}").format(sql.Identifier(schema))
+        where = f" in schema {schema}"
     for what, preposition, template, changes in (
         (
             "Take the right to grant",
             "from",
             (
-                "ALTER DEFAULT PRIVILEGES FOR ROLE {creator} "
+                "ALTER DEFAULT PRIVILEGES FOR ROLE {creator}{in_schema} "
                 "REVOKE GRANT OPTION FOR {privileges} ON {kind} FROM {grantee} CASCADE"
             ),
             options,
@@ -140,24 +146,25 @@ def default_grants(
         (
             "Take",
             "from",
-            "ALTER DEFAULT PRIVILEGES FOR ROLE {creator} REVOKE {privileges} ON {kind} FROM {grantee}",
+            "ALTER DEFAULT PRIVILEGES FOR ROLE {creator}{in_schema} REVOKE {privileges} ON {kind} FROM {grantee}",
             revoke,
         ),
         (
             "Give",
             "to",
-            "ALTER DEFAULT PRIVILEGES FOR ROLE {creator} GRANT {privileges} ON {kind} TO {grantee}",
+            "ALTER DEFAULT PRIVILEGES FOR ROLE {creator}{in_schema} GRANT {privileges} ON {kind} TO {grantee}",
             grant,
         ),
     ):
         for privileges, grantees in _by_privileges(changes):
             listed = ", ".join(sorted(privileges))
             yield statement(
-                f"{what} {listed} on {objects} that {creator} will create {preposition} {_people(grantees)}",
+                f"{what} {listed} on {objects} that {creator} will create{where} {preposition} {_people(grantees)}",
                 database,
                 template,
                 as_role=as_role,
                 creator=sql.Identifier(creator),
+                in_schema=in_schema,
                 privileges=_privileges(privileges),
                 kind=_DEFAULT_KINDS[kind],
                 grantee=_grantees(grantees),

@@ -104,6 +104,17 @@ def group_is_missing(desired: DesiredLogin, observed: ObservedLogin) -> Verdict:
     return None
 
 
+def grant_group_is_missing(desired: DesiredLogin, observed: ObservedLogin) -> Verdict:
+    """The Database's reconcile makes the roles for additional grants, and wakes who waits for one."""
+    for item in desired.access:
+        if item.role not in observed.roles:
+            return Blocked(
+                "GrantsNotReady",
+                f"Database {item.database} has no role for spec.additionalGrants yet: its Database resource makes it",
+            )
+    return None
+
+
 GUARDS: tuple[Guard, ...] = (
     server_is_read_only,
     role_not_ours,
@@ -114,4 +125,5 @@ GUARDS: tuple[Guard, ...] = (
     admin_lacks_login,
     membership_of_another_grantor,
     group_is_missing,
+    grant_group_is_missing,
 )

@@ -91,6 +91,13 @@ class Access:
 
     database: str
     group: Group
+    grant_group: str | None = None
+    """The role for the login's additional grants, which is in the group itself."""
+
+    @property
+    def role(self) -> str:
+        """The role that the login is a member of, and works as where it works as a group."""
+        return self.grant_group or role_names(self.database).groups[self.group]
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -155,7 +155,7 @@ def _wanted_memberships(desired: DesiredLogin, server: ServerFacts) -> dict[str,
     for item in desired.access:
         names = role_names(item.database)
         is_admin = item.group is Group.ADMIN
-        wanted[names.groups[item.group]] = (names.owner, not is_admin)
+        wanted[item.role] = (names.owner, not is_admin)
         if is_admin and server.memberships_have_options:
             # SET alone does not open the door at login (42501): CONNECT comes with the inherited readonly.
             wanted[names.groups[Group.READONLY]] = (names.owner, True)
@@ -255,11 +255,7 @@ def _settings(desired: DesiredLogin, observed: ObservedLogin, as_role: str | Non
 def _working_roles(desired: DesiredLogin, observed: ObservedLogin) -> tuple[dict[str, str], dict[str, str]]:
     """The role that the login's sessions work as, by database: as wanted, and as it is."""
     settings: Mapping[str, tuple[str, ...]] = observed.role.settings if observed.role else {}
-    wanted = {
-        item.database: role_names(item.database).groups[item.group]
-        for item in desired.access
-        if switches_role(desired, item, observed.server)
-    }
+    wanted = {item.database: item.role for item in desired.access if switches_role(desired, item, observed.server)}
     has = {
         database: value
         for database, items in settings.items()
@@ -274,7 +270,9 @@ def _ended_sessions(desired: DesiredLogin, observed: ObservedLogin, administrato
     if role is None:
         return
     wanted, has = _working_roles(desired, observed)
-    lost = {edge.role for edge in unwanted_memberships(desired, observed)} - set(wanted.values())
+    # Who comes into a grant group is still in the group of its level, by way of it.
+    kept = {role_names(item.database).groups[item.group] for item in desired.access}
+    lost = {edge.role for edge in unwanted_memberships(desired, observed)} - set(wanted.values()) - kept
     for database, working_as in sorted(has.items()):
         if working_as in lost and wanted.get(database) != working_as:
             yield from ended_sessions(observed.server, role, administrator, database)
