@@ -261,6 +261,10 @@ class Ground:
         wanted = {"username": f"{self.unique}-{name}", "privileges": "readonly", **spec}
         return _resource("DatabaseUser", name, {"databaseRef": {"name": database}, **wanted})
 
+    def storage(self, name: str, spec: dict[str, Any]) -> dict[str, Any]:
+        """A BackupStorage; whoever makes one takes it away."""
+        return _resource("BackupStorage", name, spec)
+
     def create_cluster(self, **spec: Any) -> None:
         """Create a DBCluster named like the test, and its Secret."""
         self.create(self.admin_secret(self.unique), OWN)

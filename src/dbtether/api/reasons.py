@@ -34,6 +34,20 @@ class Reason(StrEnum):
     TOO_MANY_GRANTS = "TooManyGrants"
     STORAGE_NOT_FOUND = "StorageNotFound"
     STORAGE_NOT_READY = "StorageNotReady"
+    LOCAL_STORAGE_NOT_ALLOWED = "LocalStorageNotAllowed"
+    OBJECT_NOT_FOUND = "ObjectNotFound"
+    OBJECT_EXISTS = "ObjectExists"
+    BUCKET_NOT_FOUND = "BucketNotFound"
+    STORAGE_ACCESS_DENIED = "StorageAccessDenied"
+    STORAGE_CREDENTIALS_REFUSED = "StorageCredentialsRefused"
+    CLOUD_IDENTITY_FAILED = "CloudIdentityFailed"
+    WRONG_REGION = "WrongRegion"
+    CLOCK_SKEW = "ClockSkew"
+    STORAGE_FULL = "StorageFull"
+    STORAGE_UNREACHABLE = "StorageUnreachable"
+    STORAGE_BUSY = "StorageBusy"
+    STORAGE_REFUSED = "StorageRefused"
+    DELETE_REFUSED = "DeleteRefused"
     REFERENCE_NOT_ALLOWED = "ReferenceNotAllowed"
     PRIVILEGES_TOO_HIGH = "PrivilegesTooHigh"
     CLUSTERS_DIFFER = "ClustersDiffer"
@@ -181,6 +195,46 @@ EXPLANATIONS: Mapping[Reason, Explanation] = {
     ),
     Reason.STORAGE_NOT_READY: _explain(
         "The BackupStorage is not Ready.", "Describe the BackupStorage and correct what it names."
+    ),
+    Reason.LOCAL_STORAGE_NOT_ALLOWED: _explain(
+        "A BackupStorage with local names a folder that is not open to it.",
+        "Mount a volume, start the operator with --local-storage-root, and name a folder under it.",
+    ),
+    Reason.OBJECT_NOT_FOUND: _explain(
+        "The object is not in the store.", "List what is there, and correct the key that was given."
+    ),
+    Reason.OBJECT_EXISTS: _explain(
+        "The key is taken in the store, and nothing is ever overwritten.", "Choose another key or template."
+    ),
+    Reason.BUCKET_NOT_FOUND: _explain(
+        "The bucket, container or folder does not exist.", "Create it, or correct its name, region or endpoint."
+    ),
+    Reason.STORAGE_ACCESS_DENIED: _explain(
+        "The store denies what was asked.",
+        "Give the credentials the rights to write, read, list and delete; docs/cloud-identity.md has the policies.",
+    ),
+    Reason.STORAGE_CREDENTIALS_REFUSED: _explain(
+        "The store does not accept the credentials.", "Correct them in the Secret of spec.credentialsSecretRef."
+    ),
+    Reason.CLOUD_IDENTITY_FAILED: _explain(
+        "No Secret is named, and the workload's cloud identity gave no credentials.",
+        "Set the identity up as in docs/cloud-identity.md, or name a Secret with keys.",
+    ),
+    Reason.WRONG_REGION: _explain("The bucket is in another region.", "Correct spec.s3.region."),
+    Reason.CLOCK_SKEW: _explain(
+        "The clocks of the machine and the store differ too much.", "Synchronise the clock of the node."
+    ),
+    Reason.STORAGE_FULL: _explain(
+        "The store has no room left, or a quota is used up.", "Make room, or raise the quota."
+    ),
+    Reason.STORAGE_UNREACHABLE: _explain(
+        "The store cannot be reached.", "Check the endpoint, name resolution, network policies and TLS."
+    ),
+    Reason.STORAGE_BUSY: _explain("The store is overloaded or failing.", "Nothing, unless it stays so."),
+    Reason.STORAGE_REFUSED: _explain("The store refused a request.", "Look into the store's own log."),
+    Reason.DELETE_REFUSED: _explain(
+        "The store refuses to delete objects: backups work, retention does not.",
+        "Give the right to delete, or leave expiry to the store's own lifecycle rules.",
     ),
     Reason.REFERENCE_NOT_ALLOWED: _explain(
         "The target of a reference does not allow this namespace, or does not exist.",

@@ -3,6 +3,7 @@
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from dbtether.api.resource import Key, Resource
 from dbtether.cli import running
@@ -11,7 +12,16 @@ from dbtether.cli.output import emit, error, item_list, note, say, tell
 from dbtether.cli.plan import refuse_to_prune_all
 from dbtether.cli.planning import make_plan, plan_lines
 from dbtether.cli.progress import Progress
-from dbtether.cli.settling import Settled, complaint, is_paused, is_ready, missing_privileges, quiet_logs, settle
+from dbtether.cli.settling import (
+    Settled,
+    complaint,
+    is_paused,
+    is_ready,
+    local_storage_root,
+    missing_privileges,
+    quiet_logs,
+    settle,
+)
 from dbtether.cli.tables import resource_table
 from dbtether.cli.wanted import (
     KINDS_AT_WORK,
@@ -79,24 +89,33 @@ async def apply_wanted(options: ApplyOptions, wanted: Wanted) -> Applied:
                 note(_left_alone(gone))
             await write_wanted(store, wanted)
             doomed = gone if options.prune else []
-            applied = await apply_to(store, wanted.keys, doomed, options.wait_seconds, is_quiet=options.is_quiet)
+            applied = await apply_to(store, wanted.keys, doomed, options)
     remaining = {resource.key for resource in applied.remaining}
     for key in sorted(set(doomed) - remaining):
         tell(f"{key} deleted")
     return applied
 
 
-async def apply_to(
-    store: RecordStore, keys: frozenset[Key], doomed: list[Key], wait_seconds: float, *, is_quiet: bool = False
-) -> Applied:
+class Running(Protocol):
+    """What a command that runs the engine was asked for."""
+
+    @property
+    def state(self) -> str: ...
+    @property
+    def wait_seconds(self) -> float: ...
+    @property
+    def is_quiet(self) -> bool: ...
+
+
+async def apply_to(store: RecordStore, keys: frozenset[Key], doomed: list[Key], options: Running) -> Applied:
     """Run the engine over the store after the deletion of `doomed` was asked for."""
-    progress = Progress(store, is_quiet=is_quiet)
+    progress = Progress(store, is_quiet=options.is_quiet)
     before = await everything(store)
     progress.watch(resource for resource in before if resource.key in keys or resource.key in doomed)
     for key in doomed:
         await store.request_deletion(key)
     with progress.shown():
-        settled = await settle(store, wait_seconds)
+        settled = await settle(store, options.wait_seconds, local_root=local_storage_root(options.state))
     left = await everything(store)
     return Applied(
         tuple(resource for resource in left if resource.key in keys),

@@ -50,7 +50,7 @@ Verbose = Annotated[
 ]
 KindWord = Annotated[
     str,
-    typer.Argument(metavar="KIND", help="dbclusters, databases, databaseusers (or dbc, db, dbu)."),
+    typer.Argument(metavar="KIND", help="dbclusters, databases, databaseusers, backupstorages (or dbc, db, dbu, bs)."),
 ]
 Kube = Annotated[bool, typer.Option("--kube", help="Read a Kubernetes cluster instead of a state directory.")]
 Context = Annotated[str | None, typer.Option("--context", metavar="NAME", help="With --kube: a context of it.")]

@@ -61,7 +61,7 @@ async def delete_wanted(options: DeleteOptions, wanted: Wanted, keys: list[Key],
             note(f"{key} is not in the state; nothing to delete")
         async with quiet_logs(options.verbose):
             doomed = [resource.key for resource in found]
-            applied = await apply_to(store, frozenset(doomed), doomed, options.wait_seconds, is_quiet=options.is_quiet)
+            applied = await apply_to(store, frozenset(doomed), doomed, options)
         remaining = {resource.key for resource in applied.remaining}
         for resource in sorted(found, key=lambda resource: resource.key):
             if resource.key not in remaining:
@@ -80,7 +80,7 @@ def _what_stays(resource: Resource) -> str:
 
 
 async def _delete_secrets(store: RecordStore, wanted: Wanted, tell: Callable[[str], object]) -> None:
-    """Delete the manifests' own Secrets, unless somebody still needs one for a login."""
+    """Delete the manifests' own Secrets, unless somebody still needs one."""
     for document in wanted.secrets:
         secret = await store.get_secret(document.key.namespace, document.key.name)
         if secret is None or secret.labels.get(FROM_MANIFEST_LABEL) != "true":
@@ -93,10 +93,15 @@ async def _delete_secrets(store: RecordStore, wanted: Wanted, tell: Callable[[st
 
 
 async def _user_of(store: RecordStore, secret: Secret) -> Key | None:
-    from dbtether.controllers.references import references_of_cluster, references_of_user
+    from dbtether.controllers.references import references_of_cluster, references_of_storage, references_of_user
 
     target = Key("Secret", secret.namespace, secret.name)
-    for kind, references in (("DBCluster", references_of_cluster), ("DatabaseUser", references_of_user)):
+    kinds = (
+        ("DBCluster", references_of_cluster),
+        ("DatabaseUser", references_of_user),
+        ("BackupStorage", references_of_storage),
+    )
+    for kind, references in kinds:
         for resource in await store.list(kind):
             if target in references(resource):
                 return resource.key

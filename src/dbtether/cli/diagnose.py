@@ -26,6 +26,7 @@ from dbtether.cli.planning import make_plan, plan_document
 from dbtether.cli.settling import NamespaceLabels, Settled, complaint, is_paused, is_ready, quiet_logs
 from dbtether.cli.wanted import Wanted, everything
 from dbtether.controllers.base import name_label
+from dbtether.controllers.platformsecrets import PlatformSecrets
 from dbtether.controllers.servers import Servers
 from dbtether.errors import DbtetherError
 from dbtether.runtime.events import Event
@@ -108,7 +109,7 @@ async def _material(place: Place) -> AsyncIterator[Material]:
 
 async def _servers(store: Store, resources: Iterable[Resource]) -> dict[str, Any]:
     """The facts of every DBCluster's server, or why there are none."""
-    servers = Servers(OverlayStore(store), os.environ)
+    servers = Servers(PlatformSecrets(OverlayStore(store)), os.environ)
     found: dict[str, Any] = {}
     try:
         for cluster in (one for one in resources if one.key.kind == "DBCluster"):

@@ -16,6 +16,7 @@ from dbtether.cli.plan import opened_to_read
 from dbtether.cli.settling import quiet_logs
 from dbtether.cli.wanted import Wanted, check_against, read_wanted, write_wanted
 from dbtether.controllers.importing import Rebuilt, Survey, rebuild, survey
+from dbtether.controllers.platformsecrets import PlatformSecrets
 from dbtether.controllers.servers import Servers
 from dbtether.runtime.local import LocalStore
 from dbtether.runtime.overlay import OverlayStore
@@ -89,7 +90,7 @@ async def _surveys(base: RecordStore, wanted: Wanted, only: str | None) -> list[
             if only
             else "give the manifests of the DBCluster and of its admin's Secret with -f",
         )
-    servers = Servers(overlay, os.environ)
+    servers = Servers(PlatformSecrets(overlay), os.environ)
     try:
         found = []
         for cluster in clusters:

@@ -273,14 +273,16 @@ def operator(
     ] = "",
     credentials_namespaces: Annotated[
         str,
-        typer.Option(
-            "--credentials-namespaces", metavar="NAMES", help="Whose Secrets a DBCluster may name, besides its own."
-        ),
+        typer.Option("--credentials-namespaces", metavar="NAMES", help="Whose Secrets may be named, besides its own."),
     ] = "",
     credentials_env: Annotated[
         str,
         typer.Option("--credentials-env", metavar="NAMES", help="Variables that credentialsFromEnv may name."),
     ] = "",
+    local_storage_root: Annotated[
+        str | None,
+        typer.Option("--local-storage-root", metavar="DIR", help="The folder that BackupStorages with local may use."),
+    ] = None,
     leader_elect: Annotated[
         bool, typer.Option("--leader-elect/--no-leader-elect", help="Of several replicas, let one work.")
     ] = False,
@@ -326,6 +328,7 @@ def operator(
             watch_namespaces=_names(watch_namespaces),
             credentials_namespaces=_names(credentials_namespaces),
             credentials_env=_names(credentials_env),
+            local_storage_root=local_storage_root,
             leader_elect=leader_elect,
             read_only=read_only,
             metrics_address=metrics_address,

@@ -23,6 +23,7 @@ from dbtether.cli.output import emit, error, note, say, table, tell
 from dbtether.cli.places import Place, require_kube_libraries
 from dbtether.cli.settling import quiet_logs
 from dbtether.cli.wanted import everything
+from dbtether.controllers.platformsecrets import PlatformSecrets
 from dbtether.controllers.servers import Servers
 from dbtether.errors import DbtetherError
 from dbtether.postgres.errors import ConnectError, classify, connect_failure
@@ -109,7 +110,7 @@ async def _looked(place: Place) -> tuple[list[Leftover], list[str]]:
     problems: list[str] = []
     async with _store(place) as store, quiet_logs(verbose=False):
         resources = {resource.key: resource for resource in await everything(store)}
-        servers = Servers(OverlayStore(store), os.environ)
+        servers = Servers(PlatformSecrets(OverlayStore(store)), os.environ)
         try:
             for cluster in (one for one in resources.values() if one.key.kind == "DBCluster"):
                 try:

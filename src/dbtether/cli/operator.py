@@ -33,6 +33,7 @@ class Options:
     watch_namespaces: tuple[str, ...]
     credentials_namespaces: tuple[str, ...]
     credentials_env: tuple[str, ...]
+    local_storage_root: str | None
     leader_elect: bool
     read_only: bool
     metrics_address: str
@@ -86,6 +87,7 @@ def _settings(options: Options) -> OperatorSettings:
         watch_namespaces=options.watch_namespaces,
         credentials_namespaces=options.credentials_namespaces,
         credentials_variables=frozenset(options.credentials_env),
+        local_storage_root=None if options.local_storage_root is None else Path(options.local_storage_root),
         leader_elect=options.leader_elect,
         read_only=options.read_only,
         metrics=_address("--metrics-address", options.metrics_address),

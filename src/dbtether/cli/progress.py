@@ -12,7 +12,7 @@ from dbtether.cli.output import PHASE_STYLES, err, printable, tell
 from dbtether.runtime.records import RecordStore
 from dbtether.runtime.store import Change, ChangeType
 
-_SHOWN_KINDS = ("DBCluster", "Database", "DatabaseUser")
+_SHOWN_KINDS = ("DBCluster", "Database", "DatabaseUser", "BackupStorage")
 _SETTLED_PHASES = frozenset({"Ready", "Connected", "deleted"})
 _GONE = "deleted"
 

@@ -1,9 +1,11 @@
 """Runs the engine over a store until everything is settled, and gathers what became of each resource."""
 
 import logging
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from dbtether.api.kinds import PAUSED
@@ -87,6 +89,7 @@ async def settle(
     executor: Executor | None = None,
     namespace_labels: NamespaceLabels = name_label,
     secret_namespaces: frozenset[str] | None = None,
+    local_root: Path | None = None,
 ) -> Settled:
     """Reconcile everything in the store until it is settled or the time is over."""
     settled = Settled()
@@ -108,10 +111,17 @@ async def settle(
         on_outcome=on_outcome,
         namespace_labels=namespace_labels,
         secret_namespaces=secret_namespaces,
+        local_root=local_root,
     ) as engine:
         settlement = await engine.loop.run_until_settled(wait_seconds, horizon_seconds=_HORIZON_SECONDS)
     settled.unsettled, settled.failing = settlement.unsettled, settlement.failing
     return settled
+
+
+def local_storage_root(state: str) -> Path:
+    """The folder that BackupStorages with `local` may use: the one that holds the state, unless another is named."""
+    named = os.environ.get("DBTETHER_LOCAL_STORAGE_ROOT")
+    return Path(named) if named else Path(state).absolute().parent
 
 
 def is_ready(resource: Resource) -> bool:

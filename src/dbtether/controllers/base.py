@@ -16,6 +16,7 @@ from dbtether.controllers.directory import Directory
 from dbtether.controllers.executor import Executor
 from dbtether.controllers.report import Level, Report, write_report
 from dbtether.controllers.servers import Servers
+from dbtether.controllers.storages import Storages
 from dbtether.errors import Blocked, DbtetherError, Retryable
 from dbtether.postgres.server.access import Server
 from dbtether.postgres.statement import Statement
@@ -51,6 +52,7 @@ class World:
 
     store: Store
     servers: Servers
+    storages: Storages
     directory: Directory
     executor: Executor
     now: Callable[[], datetime]

@@ -5,20 +5,25 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
+from dbtether.controllers.backupstorage import BackupStorageController
 from dbtether.controllers.base import World, name_label
 from dbtether.controllers.database import DatabaseController
 from dbtether.controllers.databaseuser import DatabaseUserController
 from dbtether.controllers.dbcluster import DBClusterController
 from dbtether.controllers.directory import Directory
 from dbtether.controllers.executor import Applying, Executor
+from dbtether.controllers.platformsecrets import PlatformSecrets
 from dbtether.controllers.references import (
     references_of_cluster,
     references_of_database,
+    references_of_storage,
     references_of_user,
     with_rivals,
 )
 from dbtether.controllers.servers import Servers
+from dbtether.controllers.storages import Storages
 from dbtether.postgres.apply import Fence, no_fence
 from dbtether.runtime.controller import ControlLoop, LoopSettings, OutcomeHook, Registration
 from dbtether.runtime.store import Store
@@ -48,18 +53,21 @@ async def opened_engine(
     now: Callable[[], datetime] = _utc_now,
     namespace_labels: Callable[[str], Awaitable[Mapping[str, str]]] = name_label,
     fence: Fence = no_fence,
+    local_root: Path | None = None,
 ) -> AsyncIterator[Engine]:
     """An engine over the store; every server it opened is closed at the end."""
     directory = Directory()
     await directory.open(store)
-    servers = Servers(store, os.environ if environment is None else environment, secret_namespaces, fence)
-    world = World(
-        store, servers, directory, executor or Applying(), now, namespace_labels, wake=lambda key: loop.wake(key)
-    )
+    secrets = PlatformSecrets(store, secret_namespaces)
+    executor = executor or Applying()
+    servers = Servers(secrets, os.environ if environment is None else environment, fence)
+    storages = Storages(secrets, local_root, may_write=executor.may_write)
+    world = World(store, servers, storages, directory, executor, now, namespace_labels, wake=lambda key: loop.wake(key))
     registrations = (
         Registration("DBCluster", DBClusterController(world), references_of_cluster),
         Registration("Database", DatabaseController(world), with_rivals(references_of_database, directory)),
         Registration("DatabaseUser", DatabaseUserController(world), with_rivals(references_of_user, directory)),
+        Registration("BackupStorage", BackupStorageController(world), references_of_storage),
     )
     loop = ControlLoop(store, registrations, settings, on_outcome=on_outcome)
     try:

@@ -19,6 +19,11 @@ class Executor(Protocol):
         """Whether the server stays as it is: then nothing is verified on it afterwards."""
         ...
 
+    @property
+    def may_write(self) -> bool:
+        """Whether anything at all may be written anywhere outside, be it a probe."""
+        ...
+
     async def run(
         self, key: Key, cluster: str, server: Server, statements: Sequence[Statement], creates: Sequence[str] = ()
     ) -> None:
@@ -34,6 +39,7 @@ class Applying:
     """Runs every plan on the server."""
 
     only_plans = False
+    may_write = True
 
     async def run(
         self, key: Key, cluster: str, server: Server, statements: Sequence[Statement], creates: Sequence[str] = ()
@@ -53,6 +59,7 @@ class ReadOnly:
     """Runs nothing: whatever would change is reported as Blocked, resource by resource."""
 
     only_plans = False
+    may_write = False
 
     async def run(
         self, key: Key, cluster: str, server: Server, statements: Sequence[Statement], creates: Sequence[str] = ()
@@ -85,6 +92,7 @@ class Recording:
     """Writes every plan down and changes nothing."""
 
     only_plans = True
+    may_write = False
 
     def __init__(self) -> None:
         self.planned: dict[Key, Planned] = {}

@@ -19,6 +19,13 @@ def references_of_cluster(resource: Resource) -> Iterator[Key]:
             yield Key("Secret", part["namespace"], part["name"])
 
 
+def references_of_storage(resource: Resource) -> Iterator[Key]:
+    """The Secret with the store's keys."""
+    part = resource.spec.get("credentialsSecretRef")
+    if isinstance(part, dict) and isinstance(part.get("name"), str) and isinstance(part.get("namespace"), str):
+        yield Key("Secret", part["namespace"], part["name"])
+
+
 def references_of_database(resource: Resource) -> Iterator[Key]:
     """Its DBCluster, and the namespace whose labels that one may ask for."""
     yield Key("Namespace", "", resource.key.namespace)

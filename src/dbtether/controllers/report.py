@@ -22,6 +22,16 @@ class Level(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Remark:
+    """A condition of the kind's own, beside those that every kind has."""
+
+    type: str
+    holds: bool
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """What a reconcile has to say about its resource."""
 
@@ -33,6 +43,7 @@ class Report:
     """The kind's own status fields, by alias. Those that are not named keep their value; None removes one."""
     warns: bool = False
     """Whether people should look although the resource is Ready."""
+    remarks: tuple[Remark, ...] = ()
 
 
 # On the way to something: no news until it is there, or fails.
@@ -53,25 +64,26 @@ def next_status(resource: Resource, report: Report, generation: int, now: dateti
 
 
 def _conditions(old: Any, report: Report, generation: int, now: datetime) -> list[dict[str, Any]]:
-    """Ready, and kstatus' Reconciling and Stalled, which are there only while they are true."""
-    wanted = [("Ready", report.level is Level.READY)]
+    """Ready, kstatus' Reconciling and Stalled, which are there only while they are true, and the kind's own."""
+    wanted = [Remark("Ready", report.level is Level.READY, report.reason, report.message)]
     if report.level is Level.PROGRESSING:
-        wanted.append(("Reconciling", True))
+        wanted.append(Remark("Reconciling", True, report.reason, report.message))
     if report.level is Level.STALLED:
-        wanted.append(("Stalled", True))
+        wanted.append(Remark("Stalled", True, report.reason, report.message))
+    wanted += report.remarks
     known = {entry.get("type"): entry for entry in old if isinstance(entry, dict)}
     conditions = []
-    for type_, holds in wanted:
-        status = ConditionStatus.TRUE if holds else ConditionStatus.FALSE
+    for remark in wanted:
+        status = ConditionStatus.TRUE if remark.holds else ConditionStatus.FALSE
         built = Condition(
-            type=type_,
+            type=remark.type,
             status=status,
-            reason=report.reason,
-            message=report.message,
+            reason=remark.reason,
+            message=remark.message,
             last_transition_time=now,
             observed_generation=generation,
         ).dump()
-        previous = known.get(type_)
+        previous = known.get(remark.type)
         if previous is not None and previous.get("status") == status:
             built["lastTransitionTime"] = previous.get("lastTransitionTime", built["lastTransitionTime"])
         conditions.append(built)

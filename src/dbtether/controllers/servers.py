@@ -10,11 +10,11 @@ from pathlib import Path
 from dbtether.api.dbcluster import DBClusterSpec
 from dbtether.api.references import CaSecretRef, SecretRef
 from dbtether.api.resource import Resource, Secret
+from dbtether.controllers.platformsecrets import PlatformSecrets
 from dbtether.errors import Blocked
 from dbtether.postgres.apply import Fence, no_fence
 from dbtether.postgres.connection import ConnectParameters
 from dbtether.postgres.server.access import Server
-from dbtether.runtime.store import Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,17 +30,14 @@ class Servers:
 
     def __init__(
         self,
-        store: Store,
+        secrets: PlatformSecrets,
         environment: Mapping[str, str],
-        secret_namespaces: frozenset[str] | None = None,
         fence: Fence = no_fence,
     ) -> None:
-        """`environment` holds the variables that `credentialsFromEnv` may name, `secret_namespaces` the
-        namespaces whose Secrets a DBCluster may name (None: all): whoever may create a DBCluster must not be
-        able to have another tenant's Secret sent to a server of theirs. `fence` is asked before each write.
+        """`environment` holds the variables that `credentialsFromEnv` may name; `fence` is asked before each
+        write.
         """
-        self._store = store
-        self._secret_namespaces = secret_namespaces
+        self._secrets = secrets
         self._environment = environment
         self._fence = fence
         self._opened: dict[str, _Opened] = {}
@@ -123,20 +120,7 @@ class Servers:
         return value
 
     async def _secret(self, ref: SecretRef | CaSecretRef) -> Secret:
-        if self._secret_namespaces is not None and ref.namespace not in self._secret_namespaces:
-            raise Blocked(
-                "ReferenceNotAllowed",
-                f"Secret {ref.namespace}/{ref.name}: the operator reads Secrets of DBClusters from the namespaces "
-                f"{', '.join(sorted(self._secret_namespaces))} only; put it there, or add the namespace to "
-                f"--credentials-namespaces",
-            )
-        found = await self._store.get_secret(ref.namespace, ref.name)
-        if found is None:
-            raise Blocked(
-                "SecretNotFound",
-                f"Secret {ref.namespace}/{ref.name} does not exist: create it with the keys that the DBCluster needs",
-            )
-        return found
+        return await self._secrets.read(ref, "DBCluster")
 
     def _file(self, name: str, content: bytes) -> str:
         """libpq takes certificates by path only; the folder is ours alone (mode 0700)."""

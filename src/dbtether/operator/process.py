@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 # A renewal must never stand in line behind the calls of controllers.
 _LEASE_CLIENT = ClientSettings(at_once=2)
 
-KINDS = ("DBCluster", "Database", "DatabaseUser")
+KINDS = ("DBCluster", "Database", "DatabaseUser", "BackupStorage")
 _NOTHING_QUEUED = QueueStatistics(0, 0, 0, 0, 0, 0.0, 0.0)
 
 
@@ -101,6 +101,7 @@ class Operator:
             on_outcome=self._metrics.count_reconcile,
             environment=self._environment,
             secret_namespaces=settings.secret_namespaces,
+            local_root=settings.local_storage_root,
             namespace_labels=namespace_labels,
         ) as engine:
             yield engine

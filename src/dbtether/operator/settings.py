@@ -39,9 +39,11 @@ class OperatorSettings:
     watch_namespaces: tuple[str, ...] = ()
     """Empty for all."""
     credentials_namespaces: tuple[str, ...] = ()
-    """Namespaces besides its own whose Secrets a DBCluster may name."""
+    """Namespaces besides its own whose Secrets a DBCluster or a BackupStorage may name."""
     credentials_variables: frozenset[str] = frozenset()
     """Environment variables that `credentialsFromEnv` may name: those the chart's extraEnv declares."""
+    local_storage_root: Path | None = None
+    """The folder, of a mounted volume, that BackupStorages with `local` may use; None for none."""
     leader_elect: bool = False
     read_only: bool = False
     """Nothing is written on any server; what would change is reported."""
@@ -54,5 +56,5 @@ class OperatorSettings:
 
     @property
     def secret_namespaces(self) -> frozenset[str]:
-        """The namespaces whose Secrets a DBCluster may name."""
+        """The namespaces whose Secrets a DBCluster or a BackupStorage may name."""
         return frozenset({self.namespace, *self.credentials_namespaces})

@@ -41,8 +41,7 @@ def azure_keys(data: Data) -> dict[str, str]:
     if not data.get("AZURE_CLIENT_ID"):
         raise Blocked(
             "SecretInvalid",
-            "the Secret has neither AZURE_STORAGE_ACCOUNT_KEY nor AZURE_CLIENT_ID with AZURE_CLIENT_SECRET and "
-            "AZURE_TENANT_ID",
+            "neither AZURE_STORAGE_ACCOUNT_KEY nor AZURE_CLIENT_ID with AZURE_CLIENT_SECRET and AZURE_TENANT_ID",
         )
     return {
         "client_id": _text(data, "AZURE_CLIENT_ID"),
@@ -57,5 +56,5 @@ def _text(data: Data, name: str) -> str:
     except UnicodeDecodeError:
         text = ""
     if not text or "\0" in text:
-        raise Blocked("SecretInvalid", f"the Secret has no plain text under the key {name}")
+        raise Blocked("SecretInvalid", f"no plain text under the key {name}")
     return text
