@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import yaml
 from tests.cli.program import PROGRAM, Program
+from tests.kube.readme import blocks, write_manifests
 from tests.servers.server import Server
 
 ROOT = Path(__file__).parents[2]
@@ -26,14 +26,10 @@ NOT_RUN_HERE = (
 )
 
 
-def _blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
-
-
 def _commands() -> list[str]:
-    lines = [line for block in _blocks("bash") for line in block.splitlines()]
-    lines += [line.removeprefix("$ ") for block in _blocks("console") for line in block.splitlines() if line[:1] == "$"]
-    # What needs a cluster is run, word for word, by tests/kube/test_install.py and tests/operator.
+    lines = [line for block in blocks("bash") for line in block.splitlines()]
+    lines += [line.removeprefix("$ ") for block in blocks("console") for line in block.splitlines() if line[:1] == "$"]
+    # What needs a cluster is run, word for word, by tests/operator/test_readme.py and tests/kube/test_install.py.
     return [line for line in lines if line and not line.startswith(("#", "kubectl ", "helm ", "  "))]
 
 
@@ -44,26 +40,10 @@ def _run(program: Program, command: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def _write_manifests(program: Program, server: Server) -> None:
-    """The README's manifests, for this server: only what is the reader's own is changed."""
-    folder = program.folder / "manifests"
-    folder.mkdir()
-    for number, block in enumerate(_blocks("yaml")):
-        body = yaml.safe_load(block)
-        if body["kind"] == "Secret":
-            body["stringData"]["password"] = server.superuser.password
-        elif body["kind"] == "DBCluster":
-            body["spec"] |= {"endpoint": server.host, "port": server.port, "tls": {"mode": "disable"}}
-        elif body["kind"] == "Database":
-            # The servers of these tests come without contrib's uuid-ossp.
-            body["spec"]["extensions"].remove("uuid-ossp")
-        (folder / f"{number}.yaml").write_text(yaml.safe_dump(body))
-
-
 @pytest.mark.majors(18)
 def test_every_command_of_the_readme_runs(program: Program, fresh_server: Callable[[int], Server]) -> None:
     server = fresh_server(18)
-    _write_manifests(program, server)
+    write_manifests(program.folder, server)
     commands = [command for command in _commands() if command not in NOT_RUN_HERE]
     assert len(commands) > 10
     # The tables of the README are looked at while there is something to see.
@@ -76,9 +56,9 @@ def test_every_command_of_the_readme_runs(program: Program, fresh_server: Callab
 
 @pytest.mark.majors(18)
 def test_the_tables_have_the_readmes_columns(program: Program, fresh_server: Callable[[int], Server]) -> None:
-    _write_manifests(program, fresh_server(18))
+    write_manifests(program.folder, fresh_server(18))
     assert program.run("apply", "-f", "manifests/").code == 0
-    shown = [block.splitlines() for block in "\n".join(_blocks("console")).split("\n\n")]
+    shown = [block.splitlines() for block in "\n".join(blocks("console")).split("\n\n")]
     for command, *table in [[line for line in block if line] for block in shown]:
         if command.startswith("$ kubectl"):
             continue

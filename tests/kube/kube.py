@@ -83,6 +83,24 @@ class Kube:
         """Run helm in the same way."""
         return self.tool("helm", *arguments, stdin=stdin, kubeconfig=kubeconfig, check=check)
 
+    def shell(self, command: str, folder: Path) -> str:
+        """Run a command line as a reader of the documentation types it, and return what it printed; it must succeed.
+
+        A failure anywhere in a pipe counts.
+        """
+        path = ":".join(str(self.plane.programs.find(name).parent) for name in ("kubectl", "helm"))
+        ended = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", command],
+            cwd=folder,
+            env=self._environment() | {"PATH": f"{path}:{os.environ['PATH']}", "KUBECONFIG": str(self.kubeconfig)},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert ended.returncode == 0, f"{command}: {ended.stdout}{ended.stderr}"
+        return ended.stdout
+
     def apply(self, manifests: str, *arguments: str) -> str:
         """Apply manifests with kubectl and return what it said."""
         return self.kubectl("apply", *arguments, "-f", "-", stdin=manifests).stdout
@@ -91,14 +109,9 @@ class Kube:
         self, name: str, *arguments: str, stdin: str | None, kubeconfig: Path | None, check: bool
     ) -> "subprocess.CompletedProcess[str]":
         """Run one of the programs with nothing of the caller's own Kubernetes settings."""
-        home = self.plane.folder / "home"
-        home.mkdir(exist_ok=True)
-        inherited = {
-            name: value for name, value in os.environ.items() if not name.startswith(("HELM_", "KUBE", "XDG_"))
-        }
         ended = subprocess.run(
             [str(self.plane.programs.find(name)), *arguments],
-            env={**inherited, "HOME": str(home), "KUBECONFIG": str(kubeconfig or self.kubeconfig)},
+            env=self._environment() | {"KUBECONFIG": str(kubeconfig or self.kubeconfig)},
             stdin=subprocess.DEVNULL if stdin is None else None,
             input=stdin,
             capture_output=True,
@@ -108,3 +121,12 @@ class Kube:
         if check and ended.returncode != 0:
             raise AssertionError(f"{name} {' '.join(arguments)} failed: {ended.stdout}{ended.stderr}")
         return ended
+
+    def _environment(self) -> dict[str, str]:
+        """Nothing of the caller's own Kubernetes settings."""
+        home = self.plane.folder / "home"
+        home.mkdir(exist_ok=True)
+        inherited = {
+            name: value for name, value in os.environ.items() if not name.startswith(("HELM_", "KUBE", "XDG_"))
+        }
+        return {**inherited, "HOME": str(home)}

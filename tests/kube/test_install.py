@@ -11,6 +11,7 @@ import yaml
 from tests.api.test_identity import ALLOWED, REFUSED
 from tests.kube.kube import Kube
 from tests.kube.plain_manifests import CHART, NAMESPACE, REPOSITORY, plain_manifests
+from tests.kube.readme import commands_with
 from tests.kube.test_crds import changed, path_of, resource
 
 from dbtether.api.kinds import GROUP, KINDS
@@ -272,7 +273,8 @@ def test_a_wrong_value_is_refused(kube: Kube, options: list[str]) -> None:
 
 def test_helm_installs_and_leaves_the_crds_when_it_goes(fresh_kube: Callable[[], Kube]) -> None:
     kube = fresh_kube()
-    kube.helm("install", "dbtether", str(CHART), "-n", NAMESPACE, "--create-namespace")
+    (install,) = commands_with("helm install")
+    kube.shell(install, REPOSITORY)
     wait_for_pod(kube)
     assert can(kube, _OPERATOR, "list", "databases.dbtether.io", "")
     kube.helm("upgrade", "dbtether", str(CHART), "-n", NAMESPACE, "--set", "replicas=2")
