@@ -2,6 +2,7 @@
 
 Each folder of `go/` pins one version of Kubernetes and all it is built from. A build takes minutes once, and is
 kept in the cache beside the PostgreSQL builds, under a name that changes with what it was built from.
+`python -m tests.kube.programs` builds all that is missing, both versions at a time.
 """
 
 import fcntl
@@ -10,7 +11,9 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -129,3 +132,26 @@ def _locked(path: Path) -> Iterator[None]:
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+def main() -> int:
+    """Build what is missing; 1 when something cannot be had, which is then named."""
+
+    def build(version: str) -> list[str]:
+        problems = []
+        for name in _PACKAGES:
+            try:
+                Programs(version).find(name)
+            except NoPrograms as error:
+                problems.append(str(error))
+        return problems
+
+    # One after the other would leave the machine idle while the last packages of a build are linked.
+    with ThreadPoolExecutor(len(VERSIONS)) as threads:
+        problems = [problem for found in threads.map(build, VERSIONS) for problem in found]
+    print("\n".join(problems), end="\n" if problems else "", file=sys.stderr)
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
