@@ -67,6 +67,7 @@ REASONS: dict[str, tuple[Reason, ...]] = {
         Reason.GRANTS_NOT_READY,
         Reason.GRANTS_INCOMPLETE,
         Reason.TOO_MANY_GRANTS,
+        Reason.DRIFT_DETECTED,
         Reason.UNSUPPORTED_FIELD,
         Reason.INVALID_SPEC,
     ),

@@ -230,8 +230,6 @@ async def test_an_admin_finds_what_it_owned_in_the_group_and_other_sessions_stay
         assert session.execute("SELECT 1").fetchall() == [(1,)]
     password = await world.password()
     assert world.works(name, password, world.named(), "ALTER TABLE public.t ADD COLUMN more int")
-    # The Database grants its groups what they may do with it.
-    await world.settle()
     assert await world.plan() == {}
     owner = "SELECT pg_get_userbyid(relowner)::text FROM pg_class WHERE relname = 't' AND relkind = 'r'"
     assert world.rows(owner, dbname=world.named()) == [(f"dbtether_{world.named()}_admin",)]
@@ -364,12 +362,14 @@ async def test_the_older_operators_login_is_taken_by_consent_and_its_password_su
     if form is not None:
         world.execute(f"COMMENT ON ROLE {{}} IS '{form.format(key.path)}'", older)
     await world.cluster()
-    await world.database()
-    await world.settle()
     user = await world.user(adopt=True)
     entries = [{"name": world.database_key().name, "databaseName": world.named(), "privileges": "owner"}]
     status = {"phase": "Ready", "clusterName": CLUSTER, "databases": entries, "observedGeneration": 1}
     await world.store.write_status(user, status if form else {**status, "username": older})
+    # Nothing in that status makes it stumble, not even while its Database is away.
+    await world.settle()
+    assert await world.reason(key) == "DatabaseNotFound"
+    await world.database()
     await world.older_secret(user, username=older, password="Kept-from-before-1")
     await world.settle()
     assert await world.reason(key) == "AdoptionNotAllowed"

@@ -375,8 +375,14 @@ class DatabaseUserStatus(KindStatus):
     """The privileges in short; `mixed` when they differ."""
     secret_name: str | None = None
     """Secret with the credentials (the first one with perDatabase)."""
+    drift: tuple[str, ...] = ()
+    """What was changed by hand, one sentence each; the first 50."""
+    drift_count: int | None = None
+    """How many there are."""
     applied_settings: tuple[str, ...] = ()
     """Names of the settings that were set: those that leave the spec are reset."""
+    applied_generation: int | None = None
+    """The generation of the spec that was applied last: what differs from it later is drift."""
     adopted: bool | None = None
     """Whether spec.adopt was carried out."""
     brought_along: tuple[str, ...] = ()

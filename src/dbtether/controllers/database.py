@@ -14,6 +14,7 @@ from dbtether.api.references import DeletionPolicy
 from dbtether.api.resource import Key, Resource
 from dbtether.api.validation import validate_resource
 from dbtether.controllers.base import Controller, connected_server
+from dbtether.controllers.drift import NO_DRIFT, is_drift, report_drift
 from dbtether.controllers.grants import grants_hash, wanted_grant_groups
 from dbtether.controllers.report import Level, Report
 from dbtether.errors import Blocked, Retryable
@@ -215,8 +216,7 @@ class DatabaseController(Controller):
             **_grants(context.desired, observed),
             "appliedSettings": [name for name, _ in context.desired.settings],
             "appliedGeneration": context.resource.generation,
-            "drift": None,
-            "driftCount": None,
+            **NO_DRIFT,
         }
         await self.world.write(context.resource, Report(DatabasePhase.READY, Level.READY, "Ready", message, fields))
 
@@ -231,19 +231,13 @@ class DatabaseController(Controller):
                 f"Database {context.desired.name} is gone from the server: set spec.driftPolicy to Repair to have it "
                 f"made anew, empty",
             )
-        drift = [statement.purpose for statement in statements]
-        message = (
-            f"Database {context.desired.name} differs from the spec in {len(drift)} "
-            f"point{'s' if len(drift) > 1 else ''}, see status.drift: set spec.driftPolicy to Repair to have it undone"
-        )
-        shown = drift[:MAX_STATUS_ENTRIES]
-        if resource.status.get("drift") not in (None, shown):
-            # Another drift than the one that was told already.
-            await self.world.store.record_event(resource, EventType.WARNING, "DriftDetected", shown[0])
-        fields = {"drift": shown, "driftCount": len(drift), **_extensions(context.desired, observed)}
-        fields |= _grants(context.desired, observed)
-        await self.world.write(
-            resource, Report(DatabasePhase.READY, Level.READY, "DriftDetected", message, fields, warns=True)
+        await report_drift(
+            self.world,
+            resource,
+            f"Database {context.desired.name}",
+            statements,
+            {**_extensions(context.desired, observed), **_grants(context.desired, observed)},
+            "set spec.driftPolicy to Repair",
         )
         return Done()
 
@@ -337,9 +331,7 @@ def _refuse_another_name(resource: Resource, spec: DatabaseSpec) -> None:
 
 
 def _only_reports(context: _Context) -> bool:
-    """Drift is what differs although this very spec was applied before."""
-    applied = context.resource.status.get("appliedGeneration")
-    return context.spec.drift_policy is DriftPolicy.REPORT and applied == context.resource.generation
+    return context.spec.drift_policy is DriftPolicy.REPORT and is_drift(context.resource)
 
 
 def _grants_asked_for(context: _Context, observed: ObservedDatabase) -> tuple[Statement, ...]:

@@ -20,6 +20,7 @@ from dbtether.api.secret_keys import Login as ClientLogin
 from dbtether.api.validation import check, validate_resource
 from dbtether.controllers.adoption import released_to
 from dbtether.controllers.base import Controller, Waiting, connected_server
+from dbtether.controllers.drift import NO_DRIFT, report_drift
 from dbtether.controllers.grants import refuse_unknown_privileges, wake_databases
 from dbtether.controllers.report import Level, Report
 from dbtether.controllers.userclaim import choose_name, possible_names, refuse_foreign_role
@@ -31,7 +32,7 @@ from dbtether.controllers.userplaces import find_places, refuse_too_high, remain
 from dbtether.controllers.usersecrets import UserSecrets
 from dbtether.errors import Blocked
 from dbtether.postgres.passwords import fingerprint
-from dbtether.postgres.roles.model import ObservedLogin, Role
+from dbtether.postgres.roles.model import DesiredLogin, ObservedLogin, Role
 from dbtether.postgres.roles.plan import plan
 from dbtether.postgres.statement import Statement
 from dbtether.runtime.reconcile import Done, Outcome
@@ -56,7 +57,12 @@ class DatabaseUserController(Controller):
             await refuse_by_guards(self.world, user, observed)
             await self._record_claim(user)
             password, secret = await self._write_secrets(user)
-            changed = await self._converge(user, observed, password)
+            desired = user.desired(None if await self._has_password(user, observed.role, password) else password)
+            statements = plan(desired, observed)
+            if statements and user.only_reports(self._fingerprint(user, password)):
+                await self._report_drift(user, desired, observed, statements)
+                return Done()
+            changed = await self._converge(user, desired, observed, statements)
             await self._prove(user, password, changed=changed)
         await self._report_ready(user, observed, password, secret)
         return Done()
@@ -158,11 +164,22 @@ class DatabaseUserController(Controller):
         )
         return password, await secrets.write(client, [(place.target, place.database) for place in user.places])
 
-    async def _converge(self, user: User, observed: ObservedLogin, password: str) -> bool:
+    async def _report_drift(
+        self, user: User, desired: DesiredLogin, observed: ObservedLogin, statements: Sequence[Statement]
+    ) -> None:
+        """All of its Databases have driftPolicy Report: say what differs and leave it."""
+        cure = (
+            f"set spec.driftPolicy of {'its Database' if len(user.places) == 1 else 'one of its Databases'} to Repair"
+        )
+        if observed.role is None:
+            raise Blocked("DriftDetected", f"Login {user.name} is gone from the server: {cure} to have it made anew")
+        fields = {"loginVerified": desired.verifier is None and user.shut_out(self.world.now()) is None}
+        await report_drift(self.world, user.resource, f"Login {user.name}", statements, fields, cure)
+
+    async def _converge(
+        self, user: User, desired: DesiredLogin, observed: ObservedLogin, statements: Sequence[Statement]
+    ) -> bool:
         """Whether anything was changed on the server. Raises Retryable or Blocked."""
-        new_password = None if await self._has_password(user, observed.role, password) else password
-        desired = user.desired(new_password)
-        statements = plan(desired, observed)
 
         async def plan_again() -> Sequence[Statement]:
             return plan(desired, await self._observe(user))
@@ -172,6 +189,10 @@ class DatabaseUserController(Controller):
         await self.world.run(user.resource, user.cluster_name, user.server, statements, plan_again)
         if grant_roles(observed.role) - {item.role for item in desired.access}:
             wake_databases(self.world, user.resource)
+        if observed.belongings is not None and not self.world.executor.only_plans:
+            # What was handed over is granted to the other groups by the Databases.
+            for place in user.places:
+                self.world.wake(place.key)
         if user.resource.status.get("phase") == DatabasePhase.READY:
             more = f" and {len(statements) - 1} more" if len(statements) > 1 else ""
             text = f"{statements[0].purpose}{more}"
@@ -238,6 +259,8 @@ class DatabaseUserController(Controller):
             "privilegesSummary": str(privileges_summary(tuple(place.target for place in user.places))),
             "secretName": secret,
             "appliedSettings": sorted(user.spec.settings),
+            "appliedGeneration": resource.generation,
+            **NO_DRIFT,
             "loginVerified": shut_out is None,
             "passwordFingerprint": mark,
         }

@@ -11,6 +11,7 @@ from dbtether.api.resource import Resource
 from dbtether.api.times import parse_instant
 from dbtether.controllers.adoption import Claim
 from dbtether.controllers.base import World
+from dbtether.controllers.drift import is_drift
 from dbtether.controllers.grants import GROUPS, wake_databases
 from dbtether.controllers.userclaim import claim_of
 from dbtether.controllers.userplaces import Place
@@ -64,6 +65,14 @@ class User:
         if role is None or not self.spec.adopt:
             return False
         return not self.resource.status.get("adopted") or parse_marker(role.comment) != self.marker
+
+    def only_reports(self, fingerprint: str) -> bool:
+        """Whether what differs on the server is told and not repaired: all of its Databases say so.
+
+        What is new is applied: another spec, and another password in the Secret than the one applied last.
+        """
+        is_settled = is_drift(self.resource) and self.resource.status.get("passwordFingerprint") == fingerprint
+        return is_settled and all(place.only_reports for place in self.places)
 
     def shut_out(self, now: datetime) -> str | None:
         """Why nobody can log in although all is as the spec wants it; None when somebody can."""

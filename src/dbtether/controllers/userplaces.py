@@ -5,7 +5,9 @@ is left of that when consent is withdrawn.
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from dbtether.api.database import DatabasePhase, DatabaseSpec, database_name
+from pydantic import ValidationError
+
+from dbtether.api.database import DatabasePhase, DatabaseSpec, DriftPolicy, database_name
 from dbtether.api.databaseuser import DatabaseUserSpec, Target, UserDatabaseStatus
 from dbtether.api.dbcluster import DBClusterSpec
 from dbtether.api.references import Privileges
@@ -25,6 +27,8 @@ class Place:
     """Its name in PostgreSQL."""
     grant_role: str | None = None
     """The role for the user's additional grants there."""
+    only_reports: bool = False
+    """Whether the Database has drift reported, not repaired."""
 
     @property
     def key(self) -> Key:
@@ -51,12 +55,15 @@ async def find_places(world: World, user: Resource, spec: DatabaseUserSpec) -> t
         )
     for _, database, _ in found:
         _refuse_unready(database)
-    return cluster, tuple(_place(spec, target, database_name(s, database.key.name)) for target, database, s in found)
+    return cluster, tuple(
+        _place(spec, target, database_name(s, database.key.name), s.drift_policy is DriftPolicy.REPORT)
+        for target, database, s in found
+    )
 
 
-def _place(spec: DatabaseUserSpec, target: Target, database: str) -> Place:
+def _place(spec: DatabaseUserSpec, target: Target, database: str, only_reports: bool = False) -> Place:
     group = grant_group_for(spec.additional_grants, target.privileges, database)
-    return Place(target, database, None if group is None else group.name)
+    return Place(target, database, None if group is None else group.name, only_reports)
 
 
 async def _database(world: World, user: Resource, target: Target) -> tuple[Resource, DatabaseSpec]:
@@ -152,7 +159,12 @@ def _recorded(user: Resource) -> _Places:
     """What the user had when it was Ready, as its status tells."""
     found: _Places = {}
     for entry in user.status.get("databases", ()):
-        known = UserDatabaseStatus.model_validate(entry)
+        # The older operator left the user's own namespace out, and knew a level more.
+        complete = {"namespace": user.key.namespace, **(entry if isinstance(entry, Mapping) else {})}
+        try:
+            known = UserDatabaseStatus.model_validate(complete)
+        except ValidationError:
+            continue
         if known.database_name is not None and known.privileges is not None:
             target = Target(known.namespace, known.name, known.privileges)
             found[(target.namespace, target.name)] = Place(target, known.database_name)

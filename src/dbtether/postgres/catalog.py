@@ -22,6 +22,7 @@ from dbtether.postgres.roles.observe import (
     OPTIONS_16,
     ROLES,
     SETTINGS,
+    STRAY_SESSIONS,
     VERIFIER,
     roles_from_rows,
 )
@@ -52,6 +53,7 @@ async def observe_shared(
         )
         setting_rows = await connection.cursor(row_factory=dict_row).execute(SETTINGS, (names,))
         privilege_rows = await connection.cursor(row_factory=dict_row).execute(DATABASE_PRIVILEGES, (names,))
+        stray_rows = await connection.cursor().execute(STRAY_SESSIONS, (names,))
         database_rows = await connection.cursor(row_factory=dict_row).execute(
             DATABASES.format(**provider_columns(server.major)).encode(), (sorted(set(databases)),)
         )
@@ -61,6 +63,7 @@ async def observe_shared(
             await membership_rows.fetchall(),
             await setting_rows.fetchall(),
             await privilege_rows.fetchall(),
+            {str(name) for (name,) in await stray_rows.fetchall()},
         ),
         databases={row["name"]: database_from_row(row) for row in await database_rows.fetchall()},
     )

@@ -80,6 +80,8 @@ class Role:
     """The memberships that this role granted to others."""
     on_databases: tuple[DatabasePrivileges, ...] = ()
     """Of a login only."""
+    has_stray_sessions: bool = False
+    """Whether sessions are open in databases that it may not enter (any more)."""
 
     def __repr__(self) -> str:
         return f"Role({self.name!r}, login={self.can_login}, comment={self.comment!r})"

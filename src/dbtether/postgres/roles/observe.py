@@ -1,7 +1,7 @@
 """Reads roles, their memberships and their settings from the catalogs all databases share."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from dbtether.postgres.grants.acl import AclItem
@@ -93,13 +93,24 @@ SELECT g.rolname::text AS role,
 SESSIONS = "SELECT pg_catalog.count(*) AS sessions FROM pg_catalog.pg_stat_activity WHERE usename = %s"
 
 
+# A session outlives the right to connect.
+STRAY_SESSIONS = """
+SELECT DISTINCT usename::text FROM pg_catalog.pg_stat_activity
+ WHERE usename = ANY(%s) AND NOT pg_catalog.has_database_privilege(usesysid, datid, 'CONNECT')
+"""
+
+
 def roles_from_rows(
     roles: Iterable[Mapping[str, Any]],
     memberships: Sequence[Membership],
     settings: Iterable[Mapping[str, Any]],
     privileges: Iterable[Mapping[str, Any]] = (),
+    strays: Collection[str] = (),
 ) -> dict[str, Role]:
-    """The roles by name, each with its memberships, members, settings and privileges on databases."""
+    """The roles by name, each with its memberships, members, settings and privileges on databases.
+
+    `strays` names those with sessions where they may not be.
+    """
     role_settings: dict[str, dict[str, tuple[str, ...]]] = defaultdict(dict)
     for row in settings:
         role_settings[row["role"]][row["database"]] = tuple(row["settings"] or ())
@@ -127,6 +138,7 @@ def roles_from_rows(
             memberships=tuple(member_of[row["name"]]),
             members=tuple(members[row["name"]]),
             granted=tuple(granted[row["name"]]),
+            has_stray_sessions=row["name"] in strays,
         )
         for row in roles
     }

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from psycopg import sql
 
-from dbtether.api.names import ROLE_PREFIX, Group
+from dbtether.api.names import ROLE_PREFIX, Group, grant_group_role, is_grant_group
 from dbtether.postgres.grants.model import ObjectKind
 from dbtether.postgres.grants.plan import object_grants
 from dbtether.postgres.roles.adopt import handed_over, takes_over
@@ -16,10 +16,10 @@ from dbtether.postgres.roles.model import (
     Role,
     role_names,
 )
-from dbtether.postgres.roles.sessions import ended_sessions
+from dbtether.postgres.roles.sessions import ended_lost_sessions
 from dbtether.postgres.server.model import ServerFacts
 from dbtether.postgres.settings import SettingChange, setting_changes, setting_statement
-from dbtether.postgres.statement import SecretLiteral, Statement, statement
+from dbtether.postgres.statement import SecretLiteral, Statement, in_new_transaction, statement
 
 
 def plan(desired: DesiredLogin, observed: ObservedLogin) -> tuple[Statement, ...]:
@@ -240,16 +240,21 @@ def _settings(desired: DesiredLogin, observed: ObservedLogin, as_role: str | Non
         desired.settings, observed_settings.get("", ()), ours=desired.previous_settings | {"role"}
     ):
         yield setting_statement(change, target, f"login {desired.name}", as_role=as_role)
+    stale = _stale_working_roles(desired, observed)
     wanted, has = _working_roles(desired, observed)
-    for database in sorted({*wanted, *has}):
-        if wanted.get(database) == has.get(database):
-            continue
-        yield setting_statement(
-            SettingChange("role", wanted.get(database)),
-            sql.SQL("{} IN DATABASE {}").format(target, sql.Identifier(database)),
-            f"login {desired.name} in database {database}",
-            as_role=as_role,
-        )
+    for database in sorted({*wanted, *has} - set(stale)):
+        if wanted.get(database) != has.get(database):
+            yield _working_role(desired, database, wanted.get(database), as_role)
+
+
+def _working_role(desired: DesiredLogin, database: str, working_as: str | None, as_role: str | None) -> Statement:
+    """The role that the login's sessions work as in a database, from their beginning on."""
+    return setting_statement(
+        SettingChange("role", working_as),
+        sql.SQL("ALTER ROLE {} IN DATABASE {}").format(sql.Identifier(desired.name), sql.Identifier(database)),
+        f"login {desired.name} in database {database}",
+        as_role=as_role,
+    )
 
 
 def _working_roles(desired: DesiredLogin, observed: ObservedLogin) -> tuple[dict[str, str], dict[str, str]]:
@@ -264,18 +269,51 @@ def _working_roles(desired: DesiredLogin, observed: ObservedLogin) -> tuple[dict
     return wanted, has
 
 
+def _stale_working_roles(desired: DesiredLogin, observed: ObservedLogin) -> dict[str, str | None]:
+    """By database, the role that sessions shall work as where they work as one that the login has lost."""
+    wanted, has = _working_roles(desired, observed)
+    kept = _wanted_memberships(desired, observed.server)
+    return {
+        database: wanted.get(database)
+        for database, working_as in sorted(has.items())
+        if wanted.get(database) != working_as and working_as.startswith(ROLE_PREFIX) and working_as not in kept
+    }
+
+
 def _ended_sessions(desired: DesiredLogin, observed: ObservedLogin, administrator: str | None) -> Iterator[Statement]:
-    """A session keeps the role it was given at login, whatever is revoked afterwards: it must end."""
+    """Sessions that the login must not keep: those in databases that it has left, and those that work as a role
+    that it has lost, which they keep whatever is revoked afterwards.
+
+    Each leaves a trace until it is ended, so that a crash in between is made good: the session itself, in a
+    database that its login may not enter any more, and the setting of the lost role, which goes afterwards.
+    """
     role = observed.role
     if role is None:
         return
-    wanted, has = _working_roles(desired, observed)
-    # Who comes into a grant group is still in the group of its level, by way of it.
-    kept = {role_names(item.database).groups[item.group] for item in desired.access}
-    lost = {edge.role for edge in unwanted_memberships(desired, observed)} - set(wanted.values()) - kept
-    for database, working_as in sorted(has.items()):
-        if working_as in lost and wanted.get(database) != working_as:
-            yield from ended_sessions(observed.server, role, administrator, database)
+    strays = role.has_stray_sessions or _leaves_a_database(desired, observed)
+    stale = _stale_working_roles(desired, observed)
+    if strays or stale:
+        yield from ended_lost_sessions(observed.server, role, administrator, list(stale), strays=strays)
+    for number, (database, working_as) in enumerate(stale.items()):
+        item = _working_role(desired, database, working_as, administrator)
+        yield item if number else in_new_transaction(item)
+
+
+def _stem(grant_role: str) -> str:
+    """The part of a grant role's name that tells database and level."""
+    return grant_role.rpartition("_")[0]
+
+
+def _leaves_a_database(desired: DesiredLogin, observed: ObservedLogin) -> bool:
+    """Whether it loses the groups of a database of ours, or a privilege of its own on one, altogether."""
+    databases = {item.database for item in desired.access}
+    own = {name for database in databases for name in role_names(database).all}
+    own |= {_stem(grant_group_role(database, group, "")) for database in databases for group in Group}
+    direct = () if observed.role is None else observed.role.on_databases
+    return any(
+        edge.role not in own and not (is_grant_group(edge.role) and _stem(edge.role) in own)
+        for edge in unwanted_memberships(desired, observed)
+    ) or any(item.database not in databases and item.owner == role_names(item.database).owner for item in direct)
 
 
 def _direct_connects(desired: DesiredLogin, observed: ObservedLogin) -> Iterator[Statement]:

@@ -1,6 +1,6 @@
 """The statements that end a login's sessions. Pure."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from psycopg import sql
 
@@ -17,8 +17,30 @@ def ended_sessions(
     where = sql.SQL("usename = {}").format(sql.Literal(role.name))
     if database is not None:
         where = sql.SQL("{} AND datname = {}").format(where, sql.Literal(database))
+    yield from _ended(server, role, administrator, f"End the sessions of {role.name}", where)
+
+
+def ended_lost_sessions(
+    server: ServerFacts, role: Role, administrator: str | None, databases: Sequence[str], *, strays: bool
+) -> Iterator[Statement]:
+    """The statements that end a login's sessions in these databases, and with `strays` wherever it could not
+    connect again.
+    """
+    conditions: list[sql.Composable] = [sql.SQL("datname = {}").format(sql.Literal(database)) for database in databases]
+    purpose = f"End the sessions of {role.name} in database {', '.join(databases)}"
+    if strays:
+        conditions.append(sql.SQL("NOT pg_catalog.has_database_privilege(usesysid, datid, 'CONNECT')"))
+        more = f"{purpose} and" if databases else f"End the sessions of {role.name}"
+        purpose = f"{more} where it may not connect any more"
+    where = sql.SQL("usename = {} AND ({})").format(sql.Literal(role.name), sql.SQL(" OR ").join(conditions))
+    yield from _ended(server, role, administrator, purpose, where)
+
+
+def _ended(
+    server: ServerFacts, role: Role, administrator: str | None, purpose: str, where: sql.Composed
+) -> Iterator[Statement]:
     end = statement(
-        f"End the sessions of {role.name}",
+        purpose,
         "",
         "SELECT pg_catalog.pg_terminate_backend(pid{wait}) FROM pg_catalog.pg_stat_activity WHERE {where}",
         destructive=True,
