@@ -7,6 +7,8 @@ PG ?= 13,14,15,16,17,18
 PYTEST_ARGS ?=
 # Which Kubernetes `make test-envtest` runs on; the newest when empty.
 KUBE ?=
+OLDEST_TESTS := tests/kube/test_control_plane.py tests/kube/test_crds.py tests/operator/test_readme.py \
+	tests/operator/test_some_namespaces.py
 IMAGE ?= dbtether:latest
 PLATFORMS ?= linux/amd64,linux/arm64
 PUSH ?=
@@ -19,7 +21,8 @@ COMPILE := pip compile --quiet --universal --python-version 3.11 --generate-hash
 	pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-pure test-pg test-envtest test-stores check format build crds docker-buildx bench lock clean
+.PHONY: help demo test test-pure test-pg test-envtest test-oldest test-stores check format build crds \
+	kube-programs docker-buildx bench lock clean
 
 help: ## Say what can be typed
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-22s%s\n", $$1, $$2}'
@@ -41,6 +44,12 @@ test-envtest: $(READY) ## Run the tests on a Kubernetes API server alone, of one
 
 test-stores: $(READY) ## Run the tests on object stores alone: a folder, S3, Google Cloud Storage, Azure Blob Storage
 	$(BIN)/pytest -n auto -m stores $(PYTEST_ARGS)
+
+test-oldest: $(READY) ## Run the tests of installation, CRDs and the README on the oldest Kubernetes that is promised
+	$(BIN)/pytest -n auto -m kube --kube 1.31 --pg 18 $(OLDEST_TESTS) $(PYTEST_ARGS)
+
+kube-programs: $(READY) ## Build the programs of the tests on Kubernetes that are not there yet, of both versions
+	$(BIN)/python -m tests.kube.programs
 
 check: $(READY) ## Check format, lint, types, layers and lock files
 	$(BIN)/ruff format --check .
