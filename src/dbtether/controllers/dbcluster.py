@@ -30,7 +30,7 @@ class DBClusterController(Controller):
         facts = await server.refresh()
         identity = _identity(resource, facts)
         preflight = await server.preflight(self.world.store.installation, MAX_STATUS_ENTRIES)
-        message = f"Connected to PostgreSQL {facts.version} as {facts.admin}{_lacking(preflight)}"
+        message = f"Connected to PostgreSQL {facts.version} as {facts.admin}{_standby(facts)}{_lacking(preflight)}"
         status = {
             "postgresVersion": facts.version,
             "superuser": facts.is_superuser,
@@ -80,6 +80,11 @@ class DBClusterController(Controller):
             if made_something or (spec is not None and spec.allows(user.key.namespace, labels)):
                 users.append(user.key)
         return users
+
+
+def _standby(facts: ServerFacts) -> str:
+    """A status that changes with the failover wakes what is Blocked on a standby."""
+    return ", a standby that takes no changes: point spec.endpoint at the primary" if facts.is_in_recovery else ""
 
 
 def _missing(lack: Lack) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import psycopg
 from psycopg import pq, sql
 
-from dbtether.errors import Blocked, Retryable
+from dbtether.errors import Blocked, DbtetherError, Retryable
 from dbtether.postgres.errors import ConnectError, classify, connect_failure
 from dbtether.postgres.pool import Connection, Pool
 from dbtether.postgres.sharedwriter import Part, SharedWriter
@@ -112,7 +112,7 @@ async def _run_transaction(connection: Connection, batch: Batch, fence: Fence) -
         await connection.execute("COMMIT")
     except psycopg.Error as error:
         failed = next((one.item for one in sent if one.item and one.cursor.statusmessage is None), None)
-        raise classify(error, _doing(failed or batch.statements[0])) from None
+        raise _refused(error, failed or batch.statements[0]) from None
     finally:
         connection.remove_notice_handler(listen)
         await _roll_back(connection)
@@ -142,6 +142,18 @@ async def _send(connection: Connection, batch: Batch, sent: list[_Sent]) -> None
         failure = failure or error
     if failure is not None:
         raise failure
+
+
+def _refused(error: psycopg.Error, item: Statement) -> DbtetherError:
+    """What the failure means; a password that a policy of the server refuses has no SQLSTATE of its own."""
+    found = classify(error, _doing(item))
+    if not item.holds_secret or not isinstance(found, Blocked) or found.reason != "StatementRefused":
+        return found
+    return Blocked(
+        "PasswordRejected",
+        f"{found.message}; a password policy of the server may be why: put another password into the Secret (for a "
+        f"generated one, raise spec.password.length and delete the Secret)",
+    )
 
 
 def _not_granted(warning: str, sent: Sequence[_Sent]) -> Blocked:

@@ -54,6 +54,8 @@ BLOCKED: dict[str, str] = {
     "3D000": "DatabaseNotFound",
 }
 
+# In the text of every extension that refuses to be made without, whatever the SQLSTATE and the language.
+_PRELOAD = "shared_preload_libraries"
 _DEPENDENT_OBJECTS = "2BP01"
 _SERVER_PREFIX = re.compile(r"^connection to server at .* failed:")
 _VERBOSE = re.compile(r"\b[A-Z][^:\n]*:\s+([0-9A-Z]{5}):\s+([^\n]*)")
@@ -91,6 +93,8 @@ def classify(error: psycopg.Error, doing: str) -> DbtetherError:
         # Names of objects only; without them nobody knows where to look.
         text += f": {'; '.join(error.diag.message_detail.splitlines())}"
     suffix = f" (SQLSTATE {sqlstate})"
+    if _PRELOAD in message:
+        return Blocked("ExtensionNeedsPreload", f"{text}{suffix}; add it there and restart the server")
     return Blocked(BLOCKED.get(sqlstate or "", "StatementRefused"), text + suffix)
 
 

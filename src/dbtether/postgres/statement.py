@@ -43,6 +43,11 @@ class Statement:
         """The SQL with every secret masked."""
         return mask(self.query).as_string(None)
 
+    @property
+    def holds_secret(self) -> bool:
+        """Whether it sets a password."""
+        return mask(self.query) != self.query
+
     def __repr__(self) -> str:
         return f"Statement({self.purpose!r}, database={self.database!r}, sql={self.text!r})"
 

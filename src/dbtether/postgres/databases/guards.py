@@ -101,12 +101,14 @@ def admin_lacks_createdb(desired: DesiredDatabase, observed: ObservedDatabase) -
 
 
 def admin_lacks_membership(desired: DesiredDatabase, observed: ObservedDatabase) -> Verdict:
-    """On 16+ a new admin login has no rights on the roles that an earlier one made."""
+    """On 16+ a new admin login has no rights on the roles that an earlier one made.
+
+    Being a member is not enough, as an upgrade from 15 leaves it: the owner role must be altered and dropped.
+    """
     server, owner = observed.server, observed.roles.get(desired.roles.owner)
     if owner is None or not server.acts_as_owner:
         return None
-    edges = [edge for edge in owner.members if edge.member == server.admin]
-    if any(edge.admin_option or edge.set_option for edge in edges):
+    if any(edge.member == server.admin and edge.admin_option for edge in owner.members):
         return None
     return Blocked(
         "MissingPrivileges",
@@ -221,6 +223,23 @@ def untrusted_needs_superuser(desired: DesiredDatabase, observed: ObservedDataba
     return None
 
 
+# They can be installed without, and then every use of them fails.
+_PRELOADED = frozenset({"pg_stat_statements", "pg_stat_monitor", "pg_cron", "pgaudit", "timescaledb", "citus"})
+
+
+def extension_needs_preload(desired: DesiredDatabase, observed: ObservedDatabase) -> Verdict:
+    """Only whoever runs the server can have a library loaded at its start."""
+    installed = {extension.name for extension in (observed.inside.extensions if observed.inside else ())}
+    for extension in desired.extensions:
+        if extension.name in _PRELOADED - installed and observed.server.lacks_preloaded(extension.name):
+            return Blocked(
+                "ExtensionNeedsPreload",
+                f"Extension {extension.name} works only when the server loads it at start: have {extension.name} added "
+                f"to shared_preload_libraries and the server restarted, or take it out of spec.extensions",
+            )
+    return None
+
+
 def _may_try(desired: DesiredDatabase, name: str) -> bool:
     # RDS, Cloud SQL and Azure let their admins create listed extensions that PostgreSQL does not trust.
     return name in desired.allowed_extensions
@@ -319,6 +338,7 @@ GUARDS: tuple[Guard, ...] = (
     extension_not_available,
     extension_not_allowed,
     untrusted_needs_superuser,
+    extension_needs_preload,
     template_not_public,
     schema_owner_not_ours,
     extension_version_not_available,

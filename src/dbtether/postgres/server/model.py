@@ -19,11 +19,20 @@ class ServerFacts:
     is_in_recovery: bool
     system_identifier: str
     """Of the data directory; the same on all replicas. Empty when the server does not tell."""
+    preloaded_libraries: str | None = None
+    """The server's shared_preload_libraries; None when the admin may not read it."""
 
     @property
     def major(self) -> int:
         """The major version, 13 and up."""
         return self.version_number // 10000
+
+    def lacks_preloaded(self, library: str) -> bool:
+        """Whether the server is known not to load the library at start."""
+        if self.preloaded_libraries is None:
+            return False
+        names = (part.strip().strip('"') for part in self.preloaded_libraries.split(","))
+        return library not in {name.rsplit("/", 1)[-1].removesuffix(".so") for name in names}
 
     @property
     def memberships_have_options(self) -> bool:

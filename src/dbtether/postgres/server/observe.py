@@ -13,7 +13,9 @@ SELECT pg_catalog.current_setting('server_version') AS version,
        pg_catalog.pg_has_role(r.oid, 'pg_signal_backend', 'USAGE') AS can_signal_backends,
        CASE WHEN pg_catalog.has_function_privilege(r.oid, 'pg_catalog.pg_control_system()', 'EXECUTE')
             THEN (SELECT system_identifier::text FROM pg_catalog.pg_control_system()) ELSE '' END
-         AS system_identifier
+         AS system_identifier,
+       -- Without the right to read it there is no row, as an error would end all of this.
+       (SELECT setting FROM pg_catalog.pg_settings WHERE name = 'shared_preload_libraries') AS preloaded_libraries
   FROM pg_catalog.pg_roles r WHERE r.rolname = session_user
 """
 

@@ -40,7 +40,6 @@ SELECT kind, name, holder, total, false AS locks_admin_out FROM (
                   OR d.description NOT LIKE 'dbtether:%%' THEN NULL
                 WHEN r.rolname LIKE 'dbtether\\_%%' THEN 'owner'
                 WHEN d.description IS NOT NULL THEN 'login' END AS kind,
-           coalesce(pg_catalog.bool_or(h.rolname = session_user AND (m.admin_option OR m.set_option)), false) AS acts,
            coalesce(pg_catalog.bool_or(h.rolname = session_user AND m.admin_option), false) AS rules,
            coalesce(pg_catalog.bool_or(h.rolname LIKE 'dbtether\\_%%' AND m.admin_option), false) AS owner_rules
       FROM pg_catalog.pg_roles r
@@ -51,7 +50,7 @@ SELECT kind, name, holder, total, false AS locks_admin_out FROM (
      GROUP BY r.oid, r.rolname, r.rolcanlogin, d.description
   ), unheld AS (
     SELECT oid, kind, name FROM every
-     WHERE NOT CASE kind WHEN 'owner' THEN acts WHEN 'group' THEN owner_rules ELSE rules OR owner_rules END
+     WHERE NOT CASE kind WHEN 'owner' THEN rules WHEN 'group' THEN owner_rules ELSE rules OR owner_rules END
        AND kind IS NOT NULL
   ), cured AS (
     SELECT u.kind, u.name, (
@@ -131,10 +130,14 @@ def _role(facts: ServerFacts, row: dict[str, Any]) -> Lack:
     name, kind = row["name"], row["kind"]
     if kind == "owner":
         statement = grant_of_owner(name, facts.admin)
-        purpose = "manage its database: another admin's login made it"
+        purpose = (
+            "manage its database: another admin's login made it, or an upgrade from before PostgreSQL 16 lost that"
+        )
     else:
         statement = grant_of_role(name, row["holder"] or facts.admin)
-        purpose = f"manage this {kind}: another admin's login made it"
+        purpose = (
+            f"manage this {kind}: another admin's login made it, or an upgrade from before PostgreSQL 16 lost that"
+        )
     return Lack(f"ADMIN on {name}", purpose, statement, is_required=True)
 
 
