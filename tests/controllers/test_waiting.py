@@ -1,7 +1,7 @@
 """What is missing is waited for, and its coming wakes those who wait: nothing is polled."""
 
 import pytest
-from tests.controllers.world import PLATFORM, World, phase, reason_of, scenario
+from tests.controllers.world import PLATFORM, World, condition, phase, reason_of, scenario
 
 from dbtether.controllers.engine import opened_engine
 
@@ -154,14 +154,29 @@ async def test_paused_changes_nothing_until_it_ends(world: World) -> None:
     await world.database(annotations={"dbtether.io/paused": "true"})
     await world.user()
     async with world.running() as engine:
-        assert (await world.get(world.database_key())).status == {}
+        database = await world.get(world.database_key())
+        assert (phase(database), condition(database)) == ("Pending", None)
+        assert condition(database, "Paused")["status"] == "True"  # type: ignore[index]
+        assert "until the annotation dbtether.io/paused is removed" in database.status["message"]
+        assert "Paused" in (await world.status(world.user_key()))["message"]
         assert world.left() == []
         await world.annotate(world.database_key(), paused="false")
         await engine.loop.run_until_settled(20)
     await world.assert_ready()
-    await world.annotate(world.user_key(), paused="true")
+    assert condition(await world.get(world.database_key()), "Paused") is None
+    for key in (world.cluster_key, world.user_key()):
+        await world.annotate(key, paused="true")
     await world.delete(world.user_key())
-    await world.settle()
+    for _ in range(2):
+        await world.settle()
+    assert "its deletion waits" in (await world.status(world.user_key()))["message"]
+    for key in (world.cluster_key, world.user_key()):
+        paused = await world.get(key)
+        assert (phase(paused), condition(paused)["status"]) == (  # type: ignore[index]
+            "Connected" if key == world.cluster_key else "Ready",
+            "True",
+        )
+        assert [event.count for event in world.store.events(key) if event.reason == "Paused"] == [1]
     assert not await world.is_gone(world.user_key())
     assert world.login() in world.left()
 

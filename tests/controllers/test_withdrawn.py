@@ -57,6 +57,24 @@ async def test_a_database_that_admits_no_longer_is_left_and_the_others_stay(worl
 
 
 @scenario
+async def test_a_paused_user_keeps_nothing_that_was_taken_back_and_is_left_alone_else(world: World) -> None:
+    password = await with_other(world)
+    key = world.user_key(namespace=OTHER)
+    await world.annotate(key, paused="true")
+    await world.change(key, connectionLimit=3)
+    await world.database()
+    await world.settle()
+    assert "Paused" in (await world.status(key))["message"]
+    assert not world.works(world.login(), password, world.named())
+    assert world.works(world.login(), password, world.named("own"))
+    limit = "SELECT rolconnlimit FROM pg_roles WHERE rolname = %s"
+    assert world.rows(limit, world.login()) == [(-1,)]
+    await world.annotate(key, paused="false")
+    await world.settle()
+    await assert_refused(world, "DatabaseNotFound", f'or does not allow the namespace "{OTHER}"')
+
+
+@scenario
 async def test_an_admins_sessions_end_with_the_consent(world: World) -> None:
     password = await with_other(world, "admin")
     with world.logged_in(world.login(), password, world.named()) as session:

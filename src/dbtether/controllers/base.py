@@ -14,7 +14,7 @@ from dbtether.api.resource import Key, Resource
 from dbtether.api.validation import check
 from dbtether.controllers.directory import Directory
 from dbtether.controllers.executor import Executor
-from dbtether.controllers.report import Level, Report, write_report
+from dbtether.controllers.report import Level, Report, report_paused, write_report
 from dbtether.controllers.servers import Servers
 from dbtether.controllers.storages import Storages
 from dbtether.errors import Blocked, DbtetherError, Retryable
@@ -113,9 +113,9 @@ class Controller(ABC):
         resource = await self.world.store.get(key)
         if resource is None:
             return Done()
-        if resource.annotations.get(PAUSED) == "true":
-            return Done()
         try:
+            if resource.annotations.get(PAUSED) == "true":
+                return await self._pause(resource)
             if resource.deleted is not None:
                 return await self._delete_and_finish(resource)
             resource = await self._with_finalizer(resource)
@@ -131,6 +131,19 @@ class Controller(ABC):
             message = _on_deletion(resource, error.reason, error.message)
             await self._report(resource, Report("Failed", Level.PROGRESSING, error.reason, message))
             raise
+
+    async def _pause(self, resource: Resource) -> Outcome:
+        """Change nothing, and say so; but a pause is no way to keep what somebody took back."""
+        if resource.deleted is None:
+            await self.give_back(resource)
+        latest = await self.world.store.get(resource.key)
+        if latest is not None and latest.uid == resource.uid:
+            await report_paused(self.world.store, latest, self.world.now())
+        return Done()
+
+    async def give_back(self, resource: Resource) -> None:
+        """Take from a paused resource what it may have no longer; nothing for most kinds."""
+        del resource
 
     @abstractmethod
     async def ensure(self, resource: Resource) -> Outcome:

@@ -67,6 +67,13 @@ class DatabaseUserController(Controller):
         await self._report_ready(user, observed, password, secret)
         return Done()
 
+    async def give_back(self, resource: Resource) -> None:
+        """A tenant may pause his user, but not keep access that was taken back. Raises Retryable or Blocked."""
+        try:
+            await self._admitted(resource)
+        except (Waiting, Blocked):
+            await self._withdraw(resource)
+
     def made_nothing(self, resource: Resource) -> bool:
         """The DBCluster is recorded before the Secret is written and the login made."""
         return not resource.status.get("clusterName")

@@ -6,7 +6,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from dbtether.api.kinds import KINDS, PAUSED
 from dbtether.api.model import Condition, ConditionStatus
+from dbtether.api.reasons import Reason
 from dbtether.api.resource import Resource
 from dbtether.runtime.store import EventType, Store
 
@@ -46,6 +48,7 @@ class Report:
     remarks: tuple[Remark, ...] = ()
 
 
+_PAUSED_CONDITION = "Paused"
 # On the way to something: no news until it is there, or fails.
 _QUIET_PHASES = frozenset({"Waiting", "Creating"})
 
@@ -104,6 +107,36 @@ async def write_report(store: Store, resource: Resource, report: Report, generat
         type_ = EventType.NORMAL if report.level is Level.READY and not report.warns else EventType.WARNING
         await store.record_event(written, type_, report.reason, report.message)
     return written
+
+
+async def report_paused(store: Store, resource: Resource, now: datetime) -> None:
+    """Say that nothing is done about the resource; what was last known of it stays beside that."""
+    status = paused_status(resource, now)
+    if status == resource.status:
+        return
+    written = await store.write_status(resource, status)
+    await store.record_event(written, EventType.NORMAL, Reason.PAUSED, status["message"])
+
+
+def paused_status(resource: Resource, now: datetime) -> dict[str, Any]:
+    """The status of a paused resource: phase and conditions as they were, and one condition more. Pure."""
+    waits = "; its deletion waits" if resource.deleted is not None else ""
+    message = f"Paused: nothing is changed until the annotation {PAUSED} is removed{waits}"
+    known = [entry for entry in resource.status.get("conditions", ()) if isinstance(entry, dict)]
+    previous = next((entry for entry in known if entry.get("type") == _PAUSED_CONDITION), None)
+    condition = Condition(
+        type=_PAUSED_CONDITION,
+        status=ConditionStatus.TRUE,
+        reason=Reason.PAUSED,
+        message=message,
+        last_transition_time=now,
+        observed_generation=resource.generation,
+    ).dump()
+    if previous is not None:
+        condition["lastTransitionTime"] = previous.get("lastTransitionTime", condition["lastTransitionTime"])
+    others = [entry for entry in known if entry.get("type") != _PAUSED_CONDITION]
+    phase = KINDS[resource.key.kind].status.model_fields["phase"].default
+    return {"phase": phase, **resource.status, "message": message, "conditions": [*others, condition]}
 
 
 def _reason(status: Mapping[str, Any]) -> str | None:
