@@ -404,3 +404,34 @@ async def test_a_retained_login_keeps_its_secret_and_comes_back_with_it(world: W
     await world.settled_and_ready()
     assert await world.password() == password
     assert (await world.credentials()).owner is not None
+
+
+@pytest.mark.parametrize("world", ["local"], indirect=True)
+@scenario
+async def test_no_secret_stays_of_more_databases_than_a_status_lists(world: World) -> None:
+    """The status has room for fifty entries; what was written for the others is found again all the same."""
+    await world.cluster()
+    names = [f"d{number}" for number in range(60)]
+    for name in names:
+        await world.database(name)
+    await world.user(databases=[world.ref(name) for name in names], secretGeneration="perDatabase")
+    await world.settle(120)
+    await world.assert_ready(world.user_key())
+
+    async def secrets() -> list[str]:
+        return [secret.name for secret in await world.store.list_secrets() if secret.namespace != PLATFORM]
+
+    status = await world.status(world.user_key())
+    assert (len(status["databases"]), len(status["moreSecrets"]), len(await secrets())) == (50, 10, 60)
+    await world.change(world.user_key(), databases=[world.ref(name) for name in names[:55]])
+    await world.settle(120)
+    assert len(await secrets()) == 55
+    await world.change(world.user_key(), secretGeneration="primary")
+    await world.settle(120)
+    assert await secrets() == [f"{world.login()}-credentials"]
+    assert "moreSecrets" not in await world.status(world.user_key())
+    await world.change(world.user_key(), secretGeneration="perDatabase")
+    await world.settle(120)
+    await world.delete(world.user_key())
+    await world.settle(120)
+    assert await secrets() == []

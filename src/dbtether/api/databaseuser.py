@@ -375,6 +375,8 @@ class DatabaseUserStatus(KindStatus):
     """The privileges in short; `mixed` when they differ."""
     secret_name: str | None = None
     """Secret with the credentials (the first one with perDatabase)."""
+    more_secrets: tuple[str, ...] = ()
+    """The Secrets of the databases beyond those listed (with perDatabase)."""
     drift: tuple[str, ...] = ()
     """What was changed by hand, one sentence each; the first 50."""
     drift_count: int | None = None

@@ -262,6 +262,7 @@ class DatabaseUserController(Controller):
             "username": user.name,
             "databases": databases[:MAX_STATUS_ENTRIES],
             "databasesCount": len(databases),
+            "moreSecrets": sorted({str(entry["secretName"]) for entry in databases[MAX_STATUS_ENTRIES:]} - {secret}),
             "databasesSummary": databases_summary(tuple(place.target.name for place in user.places)),
             "privilegesSummary": str(privileges_summary(tuple(place.target for place in user.places))),
             "secretName": secret,

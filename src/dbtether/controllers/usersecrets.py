@@ -108,6 +108,7 @@ class UserSecrets:
         entries = self._user.status.get("databases", ())
         names = [self._user.status.get("secretName")]
         names += [entry.get("secretName") for entry in entries if isinstance(entry, dict)]
+        names += self._user.status.get("moreSecrets", ())
         return [name for name in dict.fromkeys(names) if isinstance(name, str) and name]
 
     def _all_names(self) -> list[str]:
