@@ -11,10 +11,12 @@ import psycopg
 import pytest
 from tests.postgres.core import (
     PASSWORD,
+    additional,
     desired_database,
     desired_login,
     drop_database,
     drop_login,
+    execute,
     left_of,
     make_database,
     make_login,
@@ -32,7 +34,8 @@ from tests.servers.fixtures import Admin
 from dbtether.api.names import Group
 from dbtether.errors import Retryable
 from dbtether.postgres.databases.model import DesiredDatabase, DesiredExtension, DesiredSchema
-from dbtether.postgres.roles.model import DesiredLogin
+from dbtether.postgres.grants.groups import GrantGroup
+from dbtether.postgres.roles.model import Access, DesiredLogin
 from dbtether.postgres.server.access import Server
 
 Step = Callable[[Server], Awaitable[None]]
@@ -176,6 +179,43 @@ def test_a_change_of_a_login_cut_at_any_statement_is_all_or_nothing(admin: Admin
         assert await plan_database(server, first) == ()
 
     asyncio.run(_each_point(admin, 3, prepare, change, finish))
+
+
+@pytest.mark.majors(15, 16, 18)
+def test_a_change_of_grants_cut_at_any_statement_is_finished(admin: Admin, unique: str) -> None:
+    """One grant group is left for another: made, joined, and the first dropped."""
+    plain = desired_database(f"{unique}_app")
+    old = additional(plain, Group.READONLY, ("public", "*", ("INSERT",)))
+    new = additional(plain, Group.READONLY, ("public", "t", ("DELETE",)))
+    first, both, last = (replace(plain, grant_groups=groups) for groups in ((old,), tuple(sorted((old, new))), (new,)))
+    login = desired_login(f"{unique}-u", verifier=None)
+
+    def having(group: GrantGroup) -> DesiredLogin:
+        return replace(login, access=(Access(plain.name, Group.READONLY, group.name),))
+
+    async def prepare(server: Server) -> None:
+        await settle_database(server, both)
+        await settle_login(server, having(old))
+        await settle_database(server, first)
+        execute(
+            admin,
+            "SET ROLE {}; CREATE TABLE IF NOT EXISTS public.t (id int)",
+            plain.roles.groups[Group.ADMIN],
+            dbname=plain.name,
+        )
+
+    async def change(server: Server) -> None:
+        await make_database(server, last)
+        await make_login(server, having(new))
+        await make_database(server, last)
+
+    async def finish(server: Server) -> None:
+        await settle_database(server, last)
+        await settle_login(server, having(new))
+        await settle_database(server, last)
+        assert old.name not in left_of(admin, unique)
+
+    asyncio.run(_each_point(admin, 4, prepare, change, finish))
 
 
 def _without_loan(text: str) -> str:

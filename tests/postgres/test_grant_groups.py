@@ -1,5 +1,6 @@
 """Additional grants on real servers: shared roles, tables that come and go, and what is left when they go."""
 
+import asyncio
 from dataclasses import replace
 from typing import Any, LiteralString
 
@@ -13,6 +14,7 @@ from tests.postgres.core import (
     drop_database,
     execute,
     left_of,
+    make_database,
     make_login,
     observe_database,
     plan_database,
@@ -25,6 +27,7 @@ from tests.postgres.core import (
 from tests.servers.fixtures import Admin
 
 from dbtether.api.names import Group
+from dbtether.errors import Retryable
 from dbtether.postgres.databases.grantgroups import missing_grants
 from dbtether.postgres.databases.model import DesiredDatabase
 from dbtether.postgres.grants.groups import GrantGroup
@@ -230,3 +233,40 @@ def test_five_hundred_tables_make_the_second_user_no_dearer(admin: Admin, unique
         assert await plan_database(server, database) == ()
 
     run(admin, scenario)
+
+
+def test_open_ddl_on_a_named_table_is_tried_again_and_holds_no_reader_up(admin: Admin, unique: str) -> None:
+    async def scenario(server: Server) -> None:
+        database = desired_database(unique)
+        await settle_database(server, database)
+        await _with_table(server, admin, database, "orders")
+        group = additional(database, Group.READONLY, ("public", "orders", ("INSERT",)))
+        wanted = replace(database, grant_groups=(group,))
+        with psycopg.connect(admin.server.dsn(dbname=unique)) as ddl:
+            # Conflicts with no reader, but its row of pg_class is being changed.
+            ddl.execute("ALTER TABLE orders ALTER COLUMN id SET STATISTICS 10, SET (autovacuum_enabled = false)")
+            work = asyncio.create_task(make_database(server, wanted))
+            await asyncio.sleep(0.1)
+            assert not work.done()
+            with admin.server.connect(dbname=unique) as reader:
+                reader.execute("SET lock_timeout = '50ms'; SELECT * FROM orders")
+            with pytest.raises(Retryable) as refused:
+                await work
+            assert refused.value.reason == "LockNotAvailable"
+            ddl.rollback()
+        await settle_database(server, wanted)
+
+    run(admin, scenario, lock_timeout_seconds=0.3)
+
+
+def test_a_reader_of_the_table_delays_no_grant(admin: Admin, unique: str) -> None:
+    async def scenario(server: Server) -> None:
+        database = desired_database(unique)
+        await settle_database(server, database)
+        await _with_table(server, admin, database, "orders")
+        group = additional(database, Group.READONLY, ("public", "orders", ("INSERT",)))
+        with psycopg.connect(admin.server.dsn(dbname=unique)) as reader:
+            reader.execute("SELECT * FROM orders; INSERT INTO orders VALUES (1)")
+            await settle_database(server, replace(database, grant_groups=(group,)))
+
+    run(admin, scenario, lock_timeout_seconds=0.3)

@@ -87,13 +87,13 @@ def group_roles(database: str) -> dict[Group, str]:
     return {group: group_role(database, group) for group in Group}
 
 
-def grant_group_role(database: str, group: Group, grants: str) -> str:
+def grant_group_role(database: str, group: Group, *grants: str) -> str:
     """The name of the role for additional grants: `dbtether_<database>_<group>_<hash>`.
 
-    The hash is over the database, the group and what is granted, so two of them never share a name; a long
-    database name is cut before it.
+    The hash is over the database, the group and what is granted (as many parts for each grant), so two of them
+    never share a name; a long database name is cut before it.
     """
-    ending = f"_{group}_{short_id(database, group, grants, digits=_GRANTS_DIGITS)}"
+    ending = f"_{group}_{short_id(database, group, *grants, digits=_GRANTS_DIGITS)}"
     return cut_bytes(f"{ROLE_PREFIX}{database}", MAX_IDENTIFIER_BYTES - len(ending)) + ending
 
 

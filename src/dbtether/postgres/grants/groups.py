@@ -40,8 +40,9 @@ def grant_group(database: str, level: Group, grants: Iterable[TableGrant]) -> Gr
     wanted = _beyond(level, grants)
     if not wanted:
         return None
-    text = "\n".join(f"{len(grant.schema)}.{grant.schema}.{grant.table}:{grant.privileges}" for grant in wanted)
-    return GrantGroup(grant_group_role(database, level, text), level, wanted)
+    # Parts of a hash, not one text: a table's name may hold anything, also what looks like another grant.
+    parts = [part for grant in wanted for part in (grant.schema, grant.table, ",".join(grant.privileges))]
+    return GrantGroup(grant_group_role(database, level, *parts), level, wanted)
 
 
 def _beyond(level: Group, grants: Iterable[TableGrant]) -> tuple[TableGrant, ...]:
