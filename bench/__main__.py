@@ -1,14 +1,16 @@
-"""Runs the measurements that are named, or all: `python -m bench [single] [many] [operator] [startup]`."""
+"""Runs the measurements that are named, or all: `python -m bench [single] [many] [operator] [startup] [grants]`."""
 
 import sys
+from collections.abc import Callable
 
-from bench import apply, operator, startup
+from bench import apply, grants, operator, startup
 
-BENCHMARKS = {
+BENCHMARKS: dict[str, Callable[[], None]] = {
     "single": lambda: apply.report(databases=1, users=1, runs=5),
     "many": lambda: apply.report(databases=200, users=3, runs=3),
     "operator": lambda: operator.report(runs=10),
     "startup": startup.report,
+    "grants": lambda: grants.report(tables=(1, 100, 5000), users=5),
 }
 
 

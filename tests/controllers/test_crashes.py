@@ -15,7 +15,7 @@ USERS = ("reader", "maker")
 async def apply_all(world: World) -> None:
     await world.cluster()
     await world.database(extensions=["pg_trgm"])
-    await world.user("reader")
+    await world.user("reader", additionalGrants=[{"tables": ["*"], "privileges": ["INSERT"]}])
     await world.user("maker", privileges="admin", secret={"template": "DB"})
 
 
