@@ -1,13 +1,15 @@
 """The Secret is the truth: what stands in it is what the role gets, and nobody else's is ever taken."""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
 import pytest
-from tests.controllers.world import PLATFORM, TEAM, World, both_stores, phase, scenario
+from tests.controllers.world import PLATFORM, SETTINGS, TEAM, World, both_stores, phase, scenario
 
 from dbtether.api.resource import Owner, Secret
+from dbtether.controllers.engine import opened_engine
 
 pytestmark = pytest.mark.majors(18)
 
@@ -435,3 +437,25 @@ async def test_no_secret_stays_of_more_databases_than_a_status_lists(world: Worl
     await world.delete(world.user_key())
     await world.settle(120)
     assert await secrets() == []
+
+
+@pytest.mark.majors(15, 18)
+@scenario
+async def test_a_password_changed_on_the_server_is_found_by_an_engine_that_runs_on(world: World) -> None:
+    """A superuser sees it at once; another admin must log in to know, and does so every hour or two."""
+    hours = 0.0
+    await world.cluster()
+    await world.database()
+    await world.user()
+    started = datetime.now(UTC)
+    async with opened_engine(world.store, settings=SETTINGS, now=lambda: started + timedelta(hours=hours)) as engine:
+        await engine.loop.run_until_settled(20)
+        await world.assert_ready()
+        found = []
+        for number, passed in enumerate((0.5, 2.1)):
+            world.execute("ALTER ROLE {} PASSWORD 'by-hand'", world.login())
+            hours += passed
+            await world.annotate(world.user_key(), reconcile=str(number))
+            await engine.loop.run_until_settled(20)
+            found.append(await world.login_works())
+        assert found == [world.admin.is_superuser, True]

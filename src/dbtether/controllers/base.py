@@ -17,6 +17,7 @@ from dbtether.controllers.executor import Executor
 from dbtether.controllers.report import Level, Report, report_paused, write_report
 from dbtether.controllers.servers import Servers
 from dbtether.controllers.storages import Storages
+from dbtether.controllers.verified import VerifiedLogins
 from dbtether.errors import Blocked, DbtetherError, Retryable
 from dbtether.postgres.server.access import Server
 from dbtether.postgres.statement import Statement
@@ -57,7 +58,7 @@ class World:
     executor: Executor
     now: Callable[[], datetime]
     namespace_labels: Callable[[str], Awaitable[Mapping[str, str]]] = name_label
-    verified_logins: dict[Key, str] = field(default_factory=dict)
+    verified_logins: VerifiedLogins = field(default_factory=VerifiedLogins)
     """Password fingerprints that were proven by a login in this process, by user."""
     checked_users: dict[Key, tuple[str, int, DatabaseUserSpec | None]] = field(default_factory=dict)
     """The specs of users with additional grants by uid and generation; None for one that is not valid."""

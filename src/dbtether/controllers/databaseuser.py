@@ -96,7 +96,7 @@ class DatabaseUserController(Controller):
         async with server.lock(f"login {name}"):
             await drop_login(self.world, resource, cluster, server, name, self._marker(resource))
         await secrets.remove()
-        self.world.verified_logins.pop(resource.key, None)
+        self.world.verified_logins.forget(resource.key)
         self.world.checked_users.pop(resource.key, None)
         wake_databases(self.world, resource)
 
@@ -216,7 +216,7 @@ class DatabaseUserController(Controller):
         return fingerprint(self.world.store.fingerprint_key, user.name, password)
 
     async def _has_password(self, user: User, role: Role | None, password: str) -> bool:
-        """Whether the server has the Secret's password; a login that is tried is tried once a process."""
+        """Whether the server has the Secret's password; what has to be tried is tried every hour or two."""
         mark = self._fingerprint(user, password)
         if role is not None and user.shut_out(self.world.now()) and not user.server.facts.is_superuser:
             # Nobody can try it: what was set last is believed.

@@ -24,6 +24,7 @@ from dbtether.controllers.references import (
 )
 from dbtether.controllers.servers import Servers
 from dbtether.controllers.storages import Storages
+from dbtether.controllers.verified import VerifiedLogins
 from dbtether.postgres.apply import Fence, no_fence
 from dbtether.runtime.controller import ControlLoop, LoopSettings, OutcomeHook, Registration
 from dbtether.runtime.store import Store
@@ -62,7 +63,17 @@ async def opened_engine(
     executor = executor or Applying()
     servers = Servers(secrets, os.environ if environment is None else environment, fence)
     storages = Storages(secrets, local_root, may_write=executor.may_write)
-    world = World(store, servers, storages, directory, executor, now, namespace_labels, wake=lambda key: loop.wake(key))
+    world = World(
+        store,
+        servers,
+        storages,
+        directory,
+        executor,
+        now,
+        namespace_labels,
+        wake=lambda key: loop.wake(key),
+        verified_logins=VerifiedLogins(now),
+    )
     registrations = (
         Registration("DBCluster", DBClusterController(world), references_of_cluster),
         Registration("Database", DatabaseController(world), with_rivals(references_of_database, directory)),
