@@ -37,6 +37,7 @@ REASONS: dict[str, tuple[Reason, ...]] = {
         Reason.DATABASE_NOT_OURS,
         Reason.DATABASE_CONFLICT,
         Reason.EXTENSION_NOT_AVAILABLE,
+        Reason.DATABASE_RENAMED,
         Reason.EXTENSION_NOT_ALLOWED,
         Reason.EXTENSION_NEEDS_PRELOAD,
         Reason.IMMUTABLE_DATABASE_PROPERTY,

@@ -80,6 +80,7 @@ class Reason(StrEnum):
     RELEASED = "Released"
     DATABASE_INVALID = "DatabaseInvalid"
     DATABASE_CLOSED = "DatabaseClosed"
+    DATABASE_RENAMED = "DatabaseRenamed"
     DATABASE_IN_USE = "DatabaseInUse"
 
     EXTENSION_NOT_AVAILABLE = "ExtensionNotAvailable"
@@ -339,6 +340,10 @@ EXPLANATIONS: Mapping[Reason, Explanation] = {
     ),
     Reason.DATABASE_CLOSED: _explain(
         "Somebody closed the database to connections.", "Run the statement of the message when it shall be open again."
+    ),
+    Reason.DATABASE_RENAMED: _explain(
+        "Somebody renamed the database on the server; one made anew under its name would be empty.",
+        "Run the statement of the message.",
     ),
     Reason.DATABASE_IN_USE: _explain(
         "A superuser is connected to the database, and the admin cannot end that.", "Close that session."

@@ -29,7 +29,7 @@ from dbtether.postgres.databases.model import (
     ObservedDatabase,
 )
 from dbtether.postgres.databases.plan import plan, sees_everything
-from dbtether.postgres.guards import first_blocked
+from dbtether.postgres.guards import first_blocked, quoted
 from dbtether.postgres.roles.model import role_names
 from dbtether.postgres.server.access import Server
 from dbtether.postgres.statement import Statement
@@ -71,6 +71,8 @@ class DatabaseController(Controller):
             self._refuse_conflict(context, observed)
             if (blocked := first_blocked(GUARDS, desired, observed)) is not None:
                 raise blocked
+            if observed.database is None and desired.roles.owner in observed.roles:
+                await _refuse_renamed(server, desired.name, desired.roles.owner)
             statements = plan(desired, observed)
             drift: tuple[Statement, ...] = ()
             if statements and _only_reports(context):
@@ -253,6 +255,8 @@ class DatabaseController(Controller):
         if (blocked := marker_lost(mark, role_names(name), observed)) is not None:
             raise blocked
         statements = plan_drop(name, mark, role_names(name), observed)
+        if statements and observed.database is None:
+            await _refuse_renamed(server, name, role_names(name).owner)
         if not statements:
             return
         if (blocked := foreign_session(name, observed)) is not None:
@@ -263,6 +267,17 @@ class DatabaseController(Controller):
         after = await server.shared([], [name])
         if name in after.databases:
             raise Retryable("Retrying", f"Database {name} is still there; trying again")
+
+
+async def _refuse_renamed(server: Server, name: str, owner: str) -> None:
+    """The owner role knows its database under any name: an empty one beside it would hide the data."""
+    found = await server.database_of_owner(owner)
+    if found is not None:
+        raise Blocked(
+            "DatabaseRenamed",
+            f"Database {name} was renamed to {found} by hand: nothing was made or dropped; a DBA must run "
+            f"ALTER DATABASE {quoted(found)} RENAME TO {quoted(name)}",
+        )
 
 
 async def _observe_drop(server: Server, name: str) -> ObservedDatabaseDrop:
