@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from tests.controllers.world import TEAM, World, both_stores, reason_of, scenario
+from tests.controllers.wrappers import is_write
 
 from dbtether.api.names import is_grant_group
 
@@ -236,3 +237,33 @@ async def test_nothing_is_left_when_all_goes_at_once(world: World) -> None:
     await world.delete(*keys)
     await world.settle()
     await world.assert_nothing_left()
+
+
+@pytest.mark.majors(15, 18)
+@scenario
+async def test_the_second_user_costs_the_same_with_five_hundred_tables(world: World) -> None:
+    await world.cluster()
+    await world.database()
+    await world.settle()
+    counts = []
+    tables = 0
+    for rounds in (1, 499):
+        for _ in range(rounds):
+            make_table(world, f"t{tables}")
+            tables += 1
+        listed = [
+            grant("INSERT", tables=tuple(f"t{number}" for number in range(start, min(start + 256, tables))))
+            for start in range(0, tables, 256)
+        ]
+        await world.user(f"first{rounds}", additionalGrants=listed)
+        await world.settled_and_ready()
+        async with world.running() as engine:
+            mark = world.admin.server.mark()
+            await world.user(f"second{rounds}", additionalGrants=listed)
+            await engine.loop.run_until_settled(20, retry_horizon_seconds=0.35)
+            logged = world.admin.server.statements_since(mark)
+        await world.assert_ready()
+        # Other tests use the server too.
+        counts.append(len([one for one in logged if is_write(one) and world.login(f"second{rounds}") in one]))
+        assert not any("ON TABLE" in one for one in logged if world.unique in one and is_write(one))
+    assert counts == [3, 3]

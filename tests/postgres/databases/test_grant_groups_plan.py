@@ -1,9 +1,10 @@
 """The SQL for grant groups, as tables: what makes one, what it gets, what goes, and what is told instead."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.postgres.core import desired_database
+from tests.postgres.core import desired_database, desired_login
 from tests.postgres.databases.test_plan import lines
 from tests.postgres.facts import database, edge, role, server
 
@@ -14,7 +15,8 @@ from dbtether.postgres.databases.model import DesiredSchema, Inside, ObservedDat
 from dbtether.postgres.grants.acl import Acl, AclItem
 from dbtether.postgres.grants.groups import GrantGroup, TableGrant, grant_group
 from dbtether.postgres.grants.model import DefaultAcl, ObjectKind, RelationGroup, Schema
-from dbtether.postgres.roles.model import Dependents, Role, role_names
+from dbtether.postgres.roles.model import Access, DatabasePrivileges, Dependents, ObservedLogin, Role, role_names
+from dbtether.postgres.roles.plan import plan as plan_login
 from dbtether.postgres.server.model import ServerFacts
 
 NAMES = role_names("app")
@@ -269,3 +271,41 @@ def test_names_fit_and_are_known_again(name: str) -> None:
     assert is_grant_group(found.name)
     assert not any(is_grant_group(one) for one in role_names(name).all)
     assert found.name != getattr(grant_group(name + "b", found.level, found.grants), "name", None)
+
+
+def _mixed(working_as: str, *, wanted: str | None) -> list[str]:
+    """The plan for an admin elsewhere, which before 16 works as its role here too."""
+    login = role(
+        "u",
+        can_login=True,
+        inherits=False,
+        comment="dbtether:team/u@test",
+        settings={"app": (f"role={working_as}",), "other": ("role=dbtether_other_admin",)},
+        memberships=(edge(working_as, "u", "rds", "S"), edge("dbtether_other_admin", "u", "rds", "S")),
+        on_databases=tuple(
+            DatabasePrivileges(
+                place,
+                f"dbtether_{place}_owner",
+                tuple(item("u", privilege, f"dbtether_{place}_owner") for privilege in ("CONNECT", "TEMPORARY")),
+            )
+            for place in ("app", "other")
+        ),
+    )
+    access = (Access("app", Group.READONLY, wanted), Access("other", Group.ADMIN))
+    roles = {name: role(name) for place in ("app", "other") for name in role_names(place).all}
+    desired = replace(desired_login("u", verifier=None), access=access)
+    return lines(plan_login(desired, ObservedLogin(server(15, superuser=True), login, roles)))
+
+
+def test_who_comes_into_a_grant_group_keeps_the_sessions() -> None:
+    assert _mixed(READONLY, wanted=ORDERS.name) == [
+        "REVOKE app_readonly FROM u",
+        f"GRANT {short(ORDERS.name)} TO u",
+        f"ALTER ROLE u IN DATABASE app SET role TO '{short(ORDERS.name)}'",
+    ]
+
+
+def test_who_leaves_a_grant_group_that_its_sessions_work_as_loses_them() -> None:
+    statements = _mixed(ORDERS.name, wanted=None)
+    assert statements[:2] == [f"REVOKE {short(ORDERS.name)} FROM u", "GRANT app_readonly TO u"]
+    assert any("pg_terminate_backend" in text for text in statements)

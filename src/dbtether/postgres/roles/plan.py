@@ -272,7 +272,9 @@ def _working_roles(desired: DesiredLogin, observed: ObservedLogin) -> tuple[dict
 def _stale_working_roles(desired: DesiredLogin, observed: ObservedLogin) -> dict[str, str | None]:
     """By database, the role that sessions shall work as where they work as one that the login has lost."""
     wanted, has = _working_roles(desired, observed)
-    kept = _wanted_memberships(desired, observed.server)
+    # Who comes into a grant group is still in the group of its level, by way of it.
+    levels = {role_names(item.database).groups[item.group] for item in desired.access}
+    kept = {*_wanted_memberships(desired, observed.server), *levels}
     return {
         database: wanted.get(database)
         for database, working_as in sorted(has.items())
