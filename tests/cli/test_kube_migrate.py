@@ -46,6 +46,35 @@ def test_migrate_names_what_needs_consent(program: Program, admin: Admin, unique
     assert "check who made each before you consent" in listed.err
 
 
+def test_what_migrate_asks_for_is_enough_for_a_login(program: Program, admin: Admin, unique: str) -> None:
+    """The role of the older operator keeps its name, and afterwards there is nothing to migrate."""
+    login = f"{unique}_reader"
+    with admin.server.connect() as connection:
+        connection.execute(sql.SQL("CREATE ROLE {} LOGIN NOINHERIT PASSWORD 'older'").format(sql.Identifier(login)))
+        if not admin.is_superuser:
+            grant = sql.SQL("GRANT {} TO {} WITH ADMIN TRUE")
+            connection.execute(grant.format(sql.Identifier(login), sql.Identifier(admin.user)))
+    reader = user(f"{unique}-reader", f"{unique}-app")
+    app = {
+        "apiVersion": "dbtether.io/v1alpha1",
+        "kind": "Database",
+        "metadata": {"name": f"{unique}-app", "namespace": "default"},
+        "spec": {"clusterRef": {"name": "pg"}},
+    }
+    secret = admin_secret(Login(admin.user, admin.password))
+    # Nobody has applied the user yet: it would have made a login of its own.
+    reader["spec"]["adopt"] = True
+    program.run("apply", "-f", program.write(secret, cluster(admin.server), app, reader), "--wait", "20s")
+    (asked,) = [one for one in program.run("migrate", "-o", "json").json["items"] if unique in one["name"]]
+    assert (asked["name"], asked["adopts"], asked["adoptable"]) == (login, True, False)
+    entry = yaml.safe_load(asked["needs"].partition(" in ")[0])
+    assert "spec.adopt of" not in asked["needs"]
+    ran = program.run("apply", "-f", program.write(cluster(admin.server, adoptable=[entry])), "--wait", "20s")
+    assert ran.code == 0, ran.err
+    assert [one for one in program.run("migrate", "-o", "json").json["items"] if unique in one["name"]] == []
+    assert login in program.run("get", "databaseusers").out
+
+
 def test_migrate_says_when_a_server_is_away(program: Program, admin: Admin) -> None:
     away = cluster(admin.server, port=1)
     program.run("apply", "-f", program.write(admin_secret(Login(admin.user, admin.password)), away), "--wait", "1s")

@@ -12,17 +12,18 @@ from pathlib import Path
 
 import psycopg
 
-from dbtether.api.databaseuser import DatabaseUserSpec
 from dbtether.api.dbcluster import DBClusterSpec
+from dbtether.api.kinds import FORCE_ADOPT
 from dbtether.api.names import marker_in
 from dbtether.api.resource import Key, Resource
-from dbtether.api.validation import check, validate_resource
+from dbtether.api.validation import validate_resource
 from dbtether.cli import running
 from dbtether.cli.exits import Exit
 from dbtether.cli.output import emit, error, note, say, table, tell
 from dbtether.cli.places import Place, require_kube_libraries
 from dbtether.cli.settling import quiet_logs
 from dbtether.cli.wanted import everything
+from dbtether.controllers.directory import database_keys
 from dbtether.controllers.platformsecrets import PlatformSecrets
 from dbtether.controllers.servers import Servers
 from dbtether.errors import DbtetherError
@@ -60,17 +61,22 @@ class Leftover:
     """Whether that resource is there now."""
     is_adoptable: bool
     """Whether the DBCluster lets the resource's namespace take it over."""
+    is_asked_for: bool
+    """Whether the resource asks for it."""
 
     @property
     def needs(self) -> str:
         """What a person must decide."""
         if not self.is_declared:
             return f"{self.resource.kind} {self.resource.path} does not exist: declare it, or drop this by hand"
-        if self.is_adoptable:
-            return "spec.adopt of the resource"
-        kind = "database" if self.what == "Database" else "role"
-        entry = f"{{{kind}: {self.name}, namespace: {self.resource.namespace}}}"
-        return f"{entry} in spec.adoptable of DBCluster {self.cluster}, and spec.adopt of the resource"
+        missing = []
+        if not self.is_adoptable:
+            kind = "database" if self.what == "Database" else "role"
+            entry = f"{{{kind}: {self.name}, namespace: {self.resource.namespace}}}"
+            missing.append(f"{entry} in spec.adoptable of DBCluster {self.cluster}")
+        if not self.is_asked_for:
+            missing.append("spec.adopt of the resource")
+        return ", and ".join(missing) or "nothing more: its resource takes it over, or its status says why not"
 
 
 def migrate_command(place: Place, output: str) -> Exit:
@@ -101,6 +107,7 @@ def _document(one: Leftover) -> dict[str, object]:
         "resource": one.resource.name,
         "declared": one.is_declared,
         "adoptable": one.is_adoptable,
+        "adopts": one.is_asked_for,
         "needs": one.needs,
     }
 
@@ -174,17 +181,29 @@ def _leftovers(
             key = older_names[name]
         else:
             continue
-        yield Leftover(cluster, what, name, key, key in resources, (what, name, key.namespace) in allowed)
+        is_adoptable = (what, name, key.namespace) in allowed
+        yield Leftover(cluster, what, name, key, key in resources, is_adoptable, _asks(resources.get(key)))
+
+
+def _asks(resource: Resource | None) -> bool:
+    return resource is not None and (
+        resource.spec.get("adopt") is True or resource.annotations.get(FORCE_ADOPT) == "true"
+    )
 
 
 def _older_logins(cluster: str, resources: Mapping[Key, Resource]) -> Iterator[tuple[str, Key]]:
-    """The logins that the older operator would have made: it wrote `_` for `-`."""
+    """The logins that the older operator would have made: it wrote `_` for `-`.
+
+    Its specs need not be valid here (it knew a level `owner`), so they are read as they stand.
+    """
     for key, resource in resources.items():
         if key.kind != "DatabaseUser":
             continue
-        spec, _ = check(DatabaseUserSpec, key, resource.spec)
-        if spec is None:
-            continue
-        databases = [resources.get(Key("Database", one.namespace, one.name)) for one in spec.targets(key.namespace)]
-        if any(found is not None and found.spec["clusterRef"]["name"] == cluster for found in databases):
-            yield spec.username or key.name.replace("-", "_"), key
+        databases = [resources.get(database) for database in database_keys(resource)]
+        if any(found is not None and _cluster_of(found) == cluster for found in databases):
+            yield str(resource.spec.get("username") or key.name.replace("-", "_")), key
+
+
+def _cluster_of(database: Resource) -> object:
+    reference = database.spec.get("clusterRef")
+    return reference.get("name") if isinstance(reference, Mapping) else None
