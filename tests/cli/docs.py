@@ -51,9 +51,11 @@ REASONS: dict[str, tuple[Reason, ...]] = {
     ),
     "DatabaseUser": (
         Reason.READY,
+        Reason.PAUSED,
         Reason.DATABASE_NOT_FOUND,
         Reason.DATABASE_NOT_READY,
         Reason.CLUSTER_NOT_CONNECTED,
+        Reason.CLUSTERS_DIFFER,
         Reason.PRIVILEGES_TOO_HIGH,
         Reason.ROLE_NOT_OURS,
         Reason.ROLE_CONFLICT,
@@ -73,6 +75,7 @@ REASONS: dict[str, tuple[Reason, ...]] = {
         Reason.TOO_MANY_GRANTS,
         Reason.DRIFT_DETECTED,
         Reason.UNSUPPORTED_FIELD,
+        Reason.IMMUTABLE_FIELD,
         Reason.INVALID_SPEC,
     ),
     "BackupStorage": (
