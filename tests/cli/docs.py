@@ -101,7 +101,6 @@ REASONS: dict[str, tuple[Reason, ...]] = {
 NOT_YET = {
     ("Database", "owner"),
     ("Database", "adopt"),
-    ("DatabaseUser", "rotation"),
 }
 
 

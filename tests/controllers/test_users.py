@@ -211,7 +211,6 @@ async def test_a_template_of_ones_own_is_planned_once(world: World) -> None:
 @pytest.mark.parametrize(
     ("kind", "spec"),
     [
-        ("user", {"rotation": {"days": 30}}),
         ("database", {"adopt": True}),
         ("database", {"owner": "somebody"}),
     ],

@@ -5,6 +5,7 @@ import functools
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, LiteralString
 
@@ -18,7 +19,7 @@ from dbtether.controllers.engine import Engine, opened_engine
 from dbtether.controllers.executor import Executor, Planned, Recording
 from dbtether.runtime.controller import LoopSettings
 from dbtether.runtime.local import LocalStore
-from dbtether.runtime.outcomes import OutcomeLabel, Settlement
+from dbtether.runtime.outcomes import OutcomeLabel, RotationOutcome, Settlement
 from dbtether.runtime.overlay import MemoryStore, OverlayStore
 from dbtether.runtime.queue import Backoff
 from dbtether.runtime.records import RecordStore
@@ -49,6 +50,13 @@ class World:
     unique: str
     store: RecordStore
     outcomes: list[tuple[Key, OutcomeLabel, BaseException | None]] = field(default_factory=list)
+    rotations: list[RotationOutcome] = field(default_factory=list)
+    ahead: timedelta = timedelta()
+    """How far the controllers' clock is ahead of the real one."""
+
+    def now(self) -> datetime:
+        """The controllers' time."""
+        return datetime.now(UTC) + self.ahead
 
     # -- names ----------------------------------------------------------------------------------------
 
@@ -144,6 +152,8 @@ class World:
             executor=executor,
             settings=SETTINGS,
             on_outcome=lambda key, label, error, _: self.outcomes.append((key, label, error)),
+            now=self.now,
+            on_rotation=self.rotations.append,
         ) as engine:
             settlement = await engine.loop.run_until_settled(seconds, retry_horizon_seconds=0.35)
         bugs = [(key, error) for key, label, error in self.outcomes if label is OutcomeLabel.BUG]

@@ -66,6 +66,12 @@ class WrappedStore:
         self.after(f"finalizers of {resource.key}")
         return written
 
+    async def write_annotation(self, resource: Resource, name: str, value: str | None) -> Resource:
+        self.before(f"annotation of {resource.key}")
+        written = await self._store.write_annotation(resource, name, value)
+        self.after(f"annotation of {resource.key}")
+        return written
+
     async def write_secret(self, secret: Secret) -> Secret:
         self.before(f"Secret {secret.name}")
         written = await self._store.write_secret(secret)
@@ -99,6 +105,8 @@ class Life:
     """How many steps a process may take before it dies; a step is a store's write or a server's batch."""
 
     steps_left: int
+    after_step: Callable[[], None] = lambda: None
+    """Looks at the world after each step."""
 
     @property
     def is_over(self) -> bool:
@@ -112,6 +120,7 @@ class Life:
     def step(self) -> None:
         if self.steps_left > 0:
             self.steps_left -= 1
+        self.after_step()
 
 
 class MortalStore(WrappedStore):

@@ -117,6 +117,22 @@ class StoreConformance:
 
         self.run(body)
 
+    def test_one_annotation_is_set_and_removed_and_the_others_stay(self) -> None:
+        async def body(world: World) -> None:
+            created = await world.apply(DATABASE, {"a": 1})
+            one = await world.store.write_annotation(created, "example.com/one", "1")
+            both = await world.store.write_annotation(one, "example.com/two", "2")
+            assert both.annotations == {"example.com/one": "1", "example.com/two": "2"}
+            left = await world.store.write_annotation(both, "example.com/one", None)
+            assert left.annotations == {"example.com/two": "2"}
+            assert left.generation == created.generation
+            assert await world.store.get(DATABASE) == left
+            assert await world.store.write_annotation(left, "example.com/one", None) == left
+            with pytest.raises(StateError, match="changed meanwhile"):
+                await world.store.write_annotation(both, "example.com/two", None)
+
+        self.run(body)
+
     def test_a_caller_cannot_change_what_it_stored_or_read(self) -> None:
         async def body(world: World) -> None:
             created = await world.apply(DATABASE, {"a": 1})

@@ -356,6 +356,17 @@ class UserDatabaseStatus(StatusModel):
     """What to do next."""
 
 
+class PendingRotation(StatusModel):
+    """A new password that the Secret is about to show."""
+
+    fingerprint: str
+    """Fingerprint of the new password."""
+    login: str
+    """The login that has it."""
+    request: str | None = None
+    """Value of the annotation dbtether.io/rotate that asked for it."""
+
+
 class DatabaseUserStatus(KindStatus):
     """The login as it is on the server."""
 
@@ -395,5 +406,15 @@ class DatabaseUserStatus(KindStatus):
     """Keyed hash that tells when the Secret was edited; says nothing about the password."""
     next_rotation: Timestamp | None = None
     """When the password is replaced next."""
+    rotation_request: str | None = None
+    """Value of the annotation dbtether.io/rotate that was dealt with last."""
+    pending_rotation: PendingRotation | None = None
+    """A rotation under way."""
+    active_login: str | None = None
+    """With two logins, the one that the Secret names."""
+    second_login: str | None = None
+    """The other login of the rotation strategy Overlap, as long as it exists or may be made."""
+    second_login_until: Timestamp | None = None
+    """When a second login that the spec wants no longer goes out of the Secret, then off the server."""
     login_verified: bool | None = None
     """Whether a login with the Secret's content worked."""

@@ -37,6 +37,8 @@ CONFIRM_SERVER = "dbtether.io/confirm-server"
 """On a DBCluster: the identity of the server that the endpoint may lead to from now on."""
 ROTATE = "dbtether.io/rotate"
 """On a DatabaseUser: a new password for each new value."""
+ROTATE_NOW = "now"
+"""The value of ROTATE that is taken off when it is done, so that it can be set again."""
 RUN_AGAIN = "dbtether.io/run-again"
 
 SCHEDULE_LABEL = "dbtether.io/schedule"

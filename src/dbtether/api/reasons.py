@@ -89,6 +89,10 @@ class Reason(StrEnum):
     TEMPLATE_IN_USE = "TemplateInUse"
     LOGIN_FAILED = "LoginFailed"
     PASSWORD_REJECTED = "PasswordRejected"  # noqa: S105
+    PASSWORD_ROTATED = "PasswordRotated"  # noqa: S105
+    ROTATION_REFUSED = "RotationRefused"
+    SECOND_LOGIN_RETIRING = "SecondLoginRetiring"
+    SECOND_LOGIN_DROPPED = "SecondLoginDropped"
     DRIFT_DETECTED = "DriftDetected"
 
     DELETION_PROTECTED = "DeletionProtected"
@@ -367,7 +371,23 @@ EXPLANATIONS: Mapping[Reason, Explanation] = {
         "The login that was just set up cannot log in.", "Check pg_hba.conf and what the message names."
     ),
     Reason.PASSWORD_REJECTED: _explain(
-        "The server's policy refuses the password.", "Raise spec.password.length, or give a password that it takes."
+        "The server's policy refuses the password; where it was to replace one, the old one stays in force.",
+        "Raise spec.password.length, give a password that it takes, or have the policy take SCRAM verifiers.",
+    ),
+    Reason.PASSWORD_ROTATED: _explain(
+        "The password was replaced, and the Secret has the new one.",
+        "Nothing to do where applications read the Secret again; else restart them.",
+    ),
+    Reason.ROTATION_REFUSED: _explain(
+        "A password from spec.passwordSecretRef is yours to change, so dbtether does not replace it.",
+        "Write the new password into that Secret.",
+    ),
+    Reason.SECOND_LOGIN_RETIRING: _explain(
+        "The spec no longer asks for two logins that take turns; the second one goes after a while.",
+        "Have applications read the Secret again before the time of status.secondLoginUntil.",
+    ),
+    Reason.SECOND_LOGIN_DROPPED: _explain(
+        "The second login, which the Secret had not named for a while, was dropped.", "Nothing to do."
     ),
     Reason.DRIFT_DETECTED: _explain(
         "Something was changed by hand on the server.",

@@ -4,7 +4,7 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import ClassVar
 
 from dbtether.api.databaseuser import DatabaseUserSpec
@@ -15,12 +15,14 @@ from dbtether.api.validation import check
 from dbtether.controllers.directory import Directory
 from dbtether.controllers.executor import Executor
 from dbtether.controllers.report import Level, Report, report_paused, write_report
+from dbtether.controllers.rotation import OVERDUE_SPREAD
 from dbtether.controllers.servers import Servers
 from dbtether.controllers.storages import Storages
 from dbtether.controllers.verified import VerifiedLogins
 from dbtether.errors import Blocked, DbtetherError, Retryable
 from dbtether.postgres.server.access import Server
 from dbtether.postgres.statement import Statement
+from dbtether.runtime.outcomes import RotationOutcome
 from dbtether.runtime.reconcile import Done, Outcome
 from dbtether.runtime.store import EventType, Store
 
@@ -47,6 +49,10 @@ def _nobody(_: Key) -> None:
     """Without a control loop there is nobody to wake."""
 
 
+def ignore_rotation(_: RotationOutcome) -> None:
+    """For those who do not count."""
+
+
 @dataclass(frozen=True)
 class World:
     """Everything outside that a controller works with."""
@@ -64,6 +70,9 @@ class World:
     """The specs of users with additional grants by uid and generation; None for one that is not valid."""
     wake: Callable[[Key], None] = _nobody
     """Looks at a resource again: for what one reconcile has done that no change of a resource tells."""
+    on_rotation: Callable[[RotationOutcome], None] = ignore_rotation
+    overdue_spread: timedelta = OVERDUE_SPREAD
+    """Within which time those rotations go that are overdue when somebody first looks."""
 
     async def write(self, resource: Resource, report: Report) -> Resource:
         """Report on a resource as it was reconciled, and give it back with its new status.
@@ -74,6 +83,17 @@ class World:
         if latest is None or latest.uid != resource.uid:
             return resource
         written = await write_report(self.store, latest, report, resource.generation, self.now())
+        return replace(resource, status=written.status)
+
+    async def record(self, resource: Resource, fields: Mapping[str, object]) -> Resource:
+        """Set status fields (None removes one) and leave the rest of the status as it is."""
+        latest = await self.store.get(resource.key)
+        if latest is None or latest.uid != resource.uid:
+            return resource
+        status = {name: value for name, value in {**latest.status, **fields}.items() if value is not None}
+        if status == latest.status:
+            return replace(resource, status=latest.status)
+        written = await self.store.write_status(latest, status)
         return replace(resource, status=written.status)
 
     async def run(

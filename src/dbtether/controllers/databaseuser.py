@@ -1,5 +1,6 @@
 """The controller of DatabaseUsers: the Secret first, then the login and its groups, then a login as the user."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -16,22 +17,32 @@ from dbtether.api.model import MAX_STATUS_ENTRIES
 from dbtether.api.names import Marker, marker
 from dbtether.api.references import DeletionPolicy
 from dbtether.api.resource import Key, Resource
-from dbtether.api.secret_keys import Login as ClientLogin
 from dbtether.api.validation import check, validate_resource
 from dbtether.controllers.adoption import released_to
 from dbtether.controllers.base import Controller, Waiting, connected_server
 from dbtether.controllers.drift import NO_DRIFT, report_drift
 from dbtether.controllers.grants import refuse_unknown_privileges, wake_databases
 from dbtether.controllers.report import Level, Report
+from dbtether.controllers.rotation import logins_of, recorded_logins
 from dbtether.controllers.userclaim import choose_name, possible_names, refuse_foreign_role
 from dbtether.controllers.userdrop import drop_login
 from dbtether.controllers.usergrants import refuse_by_guards, waiting_grants
 from dbtether.controllers.userlogin import User, grant_roles, has_password, limit_login, observe_login, verify
 from dbtether.controllers.usernotes import brought_along, gifts
 from dbtether.controllers.userplaces import find_places, refuse_too_high, remaining_places
-from dbtether.controllers.usersecrets import UserSecrets
-from dbtether.errors import Blocked
-from dbtether.postgres.passwords import fingerprint
+from dbtether.controllers.userrotation import (
+    idle_statements,
+    is_due,
+    keep_idle,
+    mark_of,
+    rotate,
+    rotation_fields,
+    tell,
+    until_next,
+    with_login_in_force,
+)
+from dbtether.controllers.usersecrets import UserSecrets, write_credentials
+from dbtether.errors import Blocked, Retryable
 from dbtether.postgres.roles.model import DesiredLogin, ObservedLogin, Role
 from dbtether.postgres.roles.plan import plan
 from dbtether.postgres.statement import Statement
@@ -52,20 +63,25 @@ class DatabaseUserController(Controller):
             await self._withdraw(resource)
             raise
         async with user.server.lock(f"login {user.name}"):
-            observed = await self._observe(user)
-            await refuse_foreign_role(self.world, user.claim, user.spec, observed.role)
-            await refuse_by_guards(self.world, user, observed)
+            observed = await self._observe_admitted(user)
             await self._record_claim(user)
-            password, secret = await self._write_secrets(user)
-            desired = user.desired(None if await self._has_password(user, observed.role, password) else password)
-            statements = plan(desired, observed)
-            if statements and user.only_reports(self._fingerprint(user, password)):
-                await self._report_drift(user, desired, observed, statements)
+            password = await UserSecrets(self.world.store, resource, user.spec).password(user.name)
+            user = with_login_in_force(self.world, user, password)
+            secret = await write_credentials(self.world, user, password)
+            role = observed[user.login].role
+            desired = user.desired(None if await self._has_password(user, role, password) else password)
+            statements = plan(desired, observed[user.login])
+            differs = (*statements, *idle_statements(user, observed))
+            if differs and user.only_reports(mark_of(self.world, user, password)):
+                await self._report_drift(user, desired, observed[user.login], differs)
                 return Done()
-            changed = await self._converge(user, desired, observed, statements)
+            changed = await self._converge(user, desired, observed[user.login], statements)
             await self._prove(user, password, changed=changed)
-        await self._report_ready(user, observed, password, secret)
-        return Done()
+            user = await keep_idle(self.world, user, observed)
+            if is_due(self.world, user, password):
+                user, password, secret = await self._rotate(user, password)
+        reported = await self._report_ready(user, observed[user.name], password, secret)
+        return until_next(self.world, await tell(self.world, user, reported))
 
     async def give_back(self, resource: Resource) -> None:
         """A tenant may pause his user, but not keep access that was taken back. Raises Retryable or Blocked."""
@@ -88,13 +104,17 @@ class DatabaseUserController(Controller):
         if spec.deletion_policy is DeletionPolicy.RETAIN:
             await secrets.release()
             return
+        cluster, name = str(resource.status["clusterName"]), str(resource.status["username"])
+        logins = recorded_logins(resource.status)
         if released_to(resource) is not None:
+            logins = tuple(login for login in logins if login != name)
+        if not logins:
             await secrets.remove()
             return
-        cluster, name = str(resource.status["clusterName"]), str(resource.status["username"])
         _, server = await connected_server(self.world, cluster, resource.key.namespace, was_admitted=True)
         async with server.lock(f"login {name}"):
-            await drop_login(self.world, resource, cluster, server, name, self._marker(resource))
+            for login in logins:
+                await drop_login(self.world, resource, cluster, server, login, self._marker(resource))
         await secrets.remove()
         self.world.verified_logins.forget(resource.key)
         self.world.checked_users.pop(resource.key, None)
@@ -105,14 +125,14 @@ class DatabaseUserController(Controller):
         spec = validate_resource(DatabaseUserSpec, resource)
         secrets = UserSecrets(self.world.store, resource, spec)
         await (secrets.release() if spec.deletion_policy is DeletionPolicy.RETAIN else secrets.remove())
-        return f"login {resource.status.get('username')} on DBCluster {resource.status['clusterName']}"
+        logins = " and ".join(recorded_logins(resource.status))
+        return f"login {logins} on DBCluster {resource.status['clusterName']}"
 
     # -- what it may have -----------------------------------------------------------------------------
 
     async def _admitted(self, resource: Resource) -> User:
         """The user with its places. Raises Waiting, Retryable or Blocked while somebody does not admit it."""
         spec = validate_resource(DatabaseUserSpec, resource)
-        _refuse_unsupported(spec)
         possible_names(resource, spec)
         cluster_name, places = await find_places(self.world, resource, spec)
         cluster, server = await connected_server(self.world, cluster_name, resource.key.namespace)
@@ -120,7 +140,8 @@ class DatabaseUserController(Controller):
         refuse_too_high(cluster, spec, places, resource.key.namespace)
         mark = self._marker(resource)
         name = await choose_name(server, cluster, resource, spec, mark)
-        return User(resource, spec, cluster_name, cluster, server, places, name, mark)
+        active = logins_of(resource, spec, name).active
+        return User(resource, spec, cluster_name, cluster, server, places, name, mark, active)
 
     async def _withdraw(self, resource: Resource) -> None:
         """Take from the login of a refused user what it may have no longer. Raises Retryable or Blocked."""
@@ -139,37 +160,46 @@ class DatabaseUserController(Controller):
             # The DBCluster wakes the user when it is there again; until then it hears why it is refused.
             return
         async with server.lock(f"login {name}"):
-            await limit_login(self.world, resource, cluster_name, server, name, self._marker(resource), places)
+            for login in recorded_logins(resource.status):
+                await limit_login(self.world, resource, cluster_name, server, login, self._marker(resource), places)
 
     def _marker(self, resource: Resource) -> Marker:
         return marker(resource.key.namespace, resource.key.name, self.world.store.installation)
 
-    # -- Secret, login, proof -------------------------------------------------------------------------
+    # -- the login ------------------------------------------------------------------------------------
+
+    async def _observe_admitted(self, user: User) -> dict[str, ObservedLogin]:
+        """The user's one or two logins. Raises Retryable or Blocked where one of them is not for us to change."""
+        users = [replace(user, login=login) for login in user.logins.all]
+        observed = await asyncio.gather(*map(self._observe, users))
+        for each, found in zip(users, observed, strict=True):
+            await refuse_foreign_role(self.world, each.claim, each.spec, found.role)
+            await refuse_by_guards(self.world, each, found)
+        return dict(zip(user.logins.all, observed, strict=True))
 
     async def _record_claim(self, user: User) -> None:
         """Before anything is made: a deletion must find the server even when the Database is gone by then."""
         fields = {"clusterName": user.cluster_name, "username": user.name}
+        if user.logins.second is not None:
+            fields["secondLogin"] = user.logins.second
         if all(user.resource.status.get(name) == value for name, value in fields.items()):
+            return
+        if user.resource.status.get("username") == user.name:
+            await self.world.record(user.resource, fields)
             return
         message = f"Creating login {user.name}"
         report = Report(DatabasePhase.CREATING, Level.PROGRESSING, "Creating", message, fields)
         await self.world.write(user.resource, report)
 
-    async def _write_secrets(self, user: User) -> tuple[str, str]:
-        """The password in force and the name of the first Secret: it stands there before the role can get it."""
-        sslmode, ca = await self.world.servers.client_tls(user.cluster)
-        secrets = UserSecrets(self.world.store, user.resource, user.spec)
-        password = await secrets.password(user.name)
-        client = ClientLogin(
-            host=user.cluster.endpoint,
-            port=user.cluster.port,
-            database=user.places[0].database,
-            user=user.name,
-            password=password,
-            sslmode=sslmode,
-            ca=ca,
-        )
-        return password, await secrets.write(client, [(place.target, place.database) for place in user.places])
+    # -- Secret, login, proof -------------------------------------------------------------------------
+
+    async def _rotate(self, user: User, password: str) -> tuple[User, str, str]:
+        """Replace the password. What was done until now is kept in the status although that may fail."""
+        try:
+            return await rotate(self.world, user, password)
+        except (Retryable, Blocked):
+            await self.world.record(user.resource, {"appliedSettings": sorted(user.spec.settings) or None})
+            raise
 
     async def _report_drift(
         self, user: User, desired: DesiredLogin, observed: ObservedLogin, statements: Sequence[Statement]
@@ -207,17 +237,14 @@ class DatabaseUserController(Controller):
         return True
 
     async def _observe(self, user: User) -> ObservedLogin:
-        observed = await observe_login(self.world, user.cluster_name, user.server, user.name, user.places)
+        observed = await observe_login(self.world, user.cluster_name, user.server, user.login, user.places)
         if not user.is_adopting(observed.role):
             return observed
-        return replace(observed, belongings=await user.server.belongings(user.name))
-
-    def _fingerprint(self, user: User, password: str) -> str:
-        return fingerprint(self.world.store.fingerprint_key, user.name, password)
+        return replace(observed, belongings=await user.server.belongings(user.login))
 
     async def _has_password(self, user: User, role: Role | None, password: str) -> bool:
         """Whether the server has the Secret's password; what has to be tried is tried every hour or two."""
-        mark = self._fingerprint(user, password)
+        mark = mark_of(self.world, user, password)
         if role is not None and user.shut_out(self.world.now()) and not user.server.facts.is_superuser:
             # Nobody can try it: what was set last is believed.
             return bool(user.resource.status.get("passwordFingerprint") == mark)
@@ -232,14 +259,14 @@ class DatabaseUserController(Controller):
         """Log in as the user when that was not proven yet. Raises Retryable or Blocked when it fails."""
         if self.world.executor.only_plans or user.shut_out(self.world.now()):
             return
-        status, mark = user.resource.status, self._fingerprint(user, password)
+        status, mark = user.resource.status, mark_of(self.world, user, password)
         is_proven = status.get("loginVerified") and status.get("passwordFingerprint") == mark
         if is_proven and not changed and status.get("phase") == DatabasePhase.READY:
             return
         await verify(user, password)
         self.world.verified_logins[user.resource.key] = mark
 
-    async def _report_ready(self, user: User, observed: ObservedLogin, password: str, secret: str) -> None:
+    async def _report_ready(self, user: User, observed: ObservedLogin, password: str, secret: str) -> Resource:
         resource = user.resource
         names = secret_names(user.spec, resource.key.namespace, resource.key.name)
         waiting = {place: await waiting_grants(self.world, place) for place in user.places}
@@ -256,7 +283,7 @@ class DatabaseUserController(Controller):
             ).dump()
             for place in user.places
         ]
-        shut_out, mark = user.shut_out(self.world.now()), self._fingerprint(user, password)
+        shut_out = user.shut_out(self.world.now())
         fields: dict[str, object] = {
             "clusterName": user.cluster_name,
             "username": user.name,
@@ -270,17 +297,15 @@ class DatabaseUserController(Controller):
             "appliedGeneration": resource.generation,
             **NO_DRIFT,
             "loginVerified": shut_out is None,
-            "passwordFingerprint": mark,
+            **rotation_fields(self.world, user, password),
         }
         if user.spec.adopt:
             fields["adopted"] = True
         if observed.belongings is not None:
             fields["broughtAlong"] = brought_along(user.desired(), observed)
-        if resource.status.get("passwordFingerprint") != mark:
-            fields["passwordUpdatedAt"] = self.world.now().strftime("%Y-%m-%dT%H:%M:%SZ")
-        message = f"Login {user.name} works; its credentials are in Secret {secret}"
+        message = f"Login {user.login} works; its credentials are in Secret {secret}"
         if shut_out is not None:
-            message = f"Login {user.name} is as the spec wants it, but nobody can log in with it: {shut_out}"
+            message = f"Login {user.login} is as the spec wants it, but nobody can log in with it: {shut_out}"
         message = "; ".join([message, *_notes(user, observed, fields)])
         reason = "Ready"
         incomplete = [f"{place.database}: {phrase}" for place, phrase in waiting.items() if phrase]
@@ -288,7 +313,7 @@ class DatabaseUserController(Controller):
             reason = "GrantsIncomplete"
             message += f"; of spec.additionalGrants, granted as soon as it can be: {'; '.join(incomplete)}"
         report = Report(DatabasePhase.READY, Level.READY, reason, message, fields, warns=bool(incomplete))
-        await self.world.write(resource, report)
+        return await self.world.write(resource, report)
 
 
 def _notes(user: User, observed: ObservedLogin, fields: Mapping[str, object]) -> list[str]:
@@ -299,12 +324,3 @@ def _notes(user: User, observed: ObservedLogin, fields: Mapping[str, object]) ->
     if (to := released_to(user.resource)) is not None:
         notes.append(f"it goes to DatabaseUser {to} as soon as that one asks for it by spec.adopt")
     return notes
-
-
-def _refuse_unsupported(spec: DatabaseUserSpec) -> None:
-    """A field that asks for what this version cannot do is never passed over in silence."""
-    wanted = []
-    if spec.rotation is not None:
-        wanted.append("spec.rotation")
-    if wanted:
-        raise Blocked("UnsupportedField", f"{', '.join(wanted)}: this version cannot do that yet; leave it out")

@@ -6,7 +6,10 @@ Specs are read here before anybody has validated them, so a malformed one claims
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from dbtether.api.databaseuser import RotationStrategy
+from dbtether.api.names import second_login
 from dbtether.api.resource import Key, Resource
+from dbtether.controllers.rotation import recorded_logins
 from dbtether.runtime.store import Change, ChangeType, Store
 
 
@@ -51,8 +54,8 @@ class Directory:
     def rivals(self, resource: Resource) -> tuple[Key, ...]:
         """The other resources of the kind that name the same thing on the same cluster, sorted."""
         cluster = self.cluster_of(resource.key)
-        others = self._others(resource.key, claimed_name(resource))
-        return tuple(sorted(other.key for other in others if self.cluster_of(other.key) == cluster))
+        others = {other.key for name in claimed_names(resource) for other in self._others(resource.key, name)}
+        return tuple(sorted(other for other in others if self.cluster_of(other) == cluster))
 
     def _others(self, key: Key, name: str) -> list[Resource]:
         return [self._resources[other] for other in self._by_name.get((key.kind, name), ()) if other != key]
@@ -60,7 +63,7 @@ class Directory:
     def _holds(self, resource: Resource, cluster: str, name: str) -> bool:
         if resource.key.kind == "Database":
             return self.cluster_of(resource.key) == cluster and resource.status.get("databaseName") == name
-        return (resource.status.get("clusterName"), resource.status.get("username")) == (cluster, name)
+        return resource.status.get("clusterName") == cluster and name in recorded_logins(resource.status)
 
     def users_of_cluster(self, cluster: str) -> tuple[Resource, ...]:
         """The Databases and DatabaseUsers of a cluster, sorted by key."""
@@ -82,23 +85,31 @@ class Directory:
     def _put(self, resource: Resource) -> None:
         self._forget(resource.key)
         self._resources[resource.key] = resource
-        self._by_name.setdefault((resource.key.kind, claimed_name(resource)), set()).add(resource.key)
+        for name in claimed_names(resource):
+            self._by_name.setdefault((resource.key.kind, name), set()).add(resource.key)
         for database in _databases_of_grants(resource):
             self._granting.setdefault(database, set()).add(resource.key)
 
     def _forget(self, key: Key) -> None:
         known = self._resources.pop(key, None)
-        if known is not None:
-            self._by_name.get((key.kind, claimed_name(known)), set()).discard(key)
-            for database in _databases_of_grants(known):
-                self._granting.get(database, set()).discard(key)
+        if known is None:
+            return
+        for name in claimed_names(known):
+            self._by_name.get((key.kind, name), set()).discard(key)
+        for database in _databases_of_grants(known):
+            self._granting.get(database, set()).discard(key)
 
 
-def claimed_name(resource: Resource) -> str:
-    """The name in PostgreSQL that a Database or DatabaseUser has, or claims while it has none."""
+def claimed_names(resource: Resource) -> tuple[str, ...]:
+    """The names in PostgreSQL that a Database or DatabaseUser has, or claims while it has none.
+
+    Two where logins take turns.
+    """
     if resource.key.kind == "Database":
-        return _text(resource.spec, "databaseName") or resource.key.name.replace("-", "_")
-    return _text(resource.status, "username") or _text(resource.spec, "username") or resource.key.name
+        return (_text(resource.spec, "databaseName") or resource.key.name.replace("-", "_"),)
+    name = _text(resource.status, "username") or _text(resource.spec, "username") or resource.key.name
+    takes_turns = _text(_part(resource.spec, "rotation"), "strategy") == RotationStrategy.OVERLAP
+    return (name, second_login(name)) if takes_turns or resource.status.get("secondLogin") else (name,)
 
 
 def _databases_of_grants(resource: Resource) -> tuple[Key, ...]:

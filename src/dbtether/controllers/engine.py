@@ -4,11 +4,11 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from dbtether.controllers.backupstorage import BackupStorageController
-from dbtether.controllers.base import World, name_label
+from dbtether.controllers.base import World, ignore_rotation, name_label
 from dbtether.controllers.database import DatabaseController
 from dbtether.controllers.databaseuser import DatabaseUserController
 from dbtether.controllers.dbcluster import DBClusterController
@@ -22,11 +22,13 @@ from dbtether.controllers.references import (
     references_of_user,
     with_rivals,
 )
+from dbtether.controllers.rotation import OVERDUE_SPREAD
 from dbtether.controllers.servers import Servers
 from dbtether.controllers.storages import Storages
 from dbtether.controllers.verified import VerifiedLogins
 from dbtether.postgres.apply import Fence, no_fence
 from dbtether.runtime.controller import ControlLoop, LoopSettings, OutcomeHook, Registration
+from dbtether.runtime.outcomes import RotationOutcome
 from dbtether.runtime.store import Store
 
 
@@ -55,6 +57,8 @@ async def opened_engine(
     namespace_labels: Callable[[str], Awaitable[Mapping[str, str]]] = name_label,
     fence: Fence = no_fence,
     local_root: Path | None = None,
+    on_rotation: Callable[[RotationOutcome], None] = ignore_rotation,
+    overdue_spread: timedelta = OVERDUE_SPREAD,
 ) -> AsyncIterator[Engine]:
     """An engine over the store; every server it opened is closed at the end."""
     directory = Directory()
@@ -73,6 +77,8 @@ async def opened_engine(
         namespace_labels,
         wake=lambda key: loop.wake(key),
         verified_logins=VerifiedLogins(now),
+        on_rotation=on_rotation,
+        overdue_spread=overdue_spread,
     )
     registrations = (
         Registration("DBCluster", DBClusterController(world), references_of_cluster),

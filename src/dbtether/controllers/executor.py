@@ -30,6 +30,10 @@ class Executor(Protocol):
         """Take the statements; `creates` names roles that exist afterwards. Raises Retryable or Blocked."""
         ...
 
+    async def rehearse(self, key: Key, server: Server, statements: Sequence[Statement]) -> None:
+        """Find out whether the server takes the statements, and leave it as it is. Raises Retryable or Blocked."""
+        ...
+
     def assumed_roles(self, cluster: str) -> Mapping[str, Role]:
         """Roles that plans would have created by now; empty when plans are run."""
         ...
@@ -48,6 +52,11 @@ class Applying:
         del cluster, creates
         if statements:
             await server.apply(statements, str(key))
+
+    async def rehearse(self, key: Key, server: Server, statements: Sequence[Statement]) -> None:
+        """Run the statements and roll them back. Raises Retryable or Blocked."""
+        del key
+        await server.rehearse(statements)
 
     def assumed_roles(self, cluster: str) -> Mapping[str, Role]:
         """None: they exist or they don't."""
@@ -71,6 +80,10 @@ class ReadOnly:
             raise Blocked(
                 "ReadOnlyMode", f"The operator is in read-only mode and did not: {statements[0].purpose}{more}"
             )
+
+    async def rehearse(self, key: Key, server: Server, statements: Sequence[Statement]) -> None:
+        """Raise Blocked: what comes after it would not be run."""
+        await self.run(key, "", server, statements)
 
     def assumed_roles(self, cluster: str) -> Mapping[str, Role]:
         """None: nothing is ever made."""
@@ -102,11 +115,19 @@ class Recording:
         self, key: Key, cluster: str, server: Server, statements: Sequence[Statement], creates: Sequence[str] = ()
     ) -> None:
         """Write the statements down."""
-        if statements:
-            self.planned[key] = Planned(key, cluster, server.maintenance_database, tuple(statements))
+        known = self.planned[key].statements if key in self.planned else ()
+        texts = {item.text for item in known}
+        wanted = {item.text for item in statements}
+        if not wanted <= texts:
+            # A user with two logins has several plans; one that is made again takes the place of the first.
+            before = () if wanted & texts else known
+            self.planned[key] = Planned(key, cluster, server.maintenance_database, (*before, *statements))
         assumed = self._roles.setdefault(cluster, {})
         for name in creates:
             assumed[name] = _new_group(name)
+
+    async def rehearse(self, key: Key, server: Server, statements: Sequence[Statement]) -> None:
+        """Ask nobody."""
 
     def assumed_roles(self, cluster: str) -> Mapping[str, Role]:
         """The roles that plans of this run would have created."""

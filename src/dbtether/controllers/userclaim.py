@@ -7,6 +7,7 @@ from dbtether.api.names import Marker, parse_marker
 from dbtether.api.resource import Resource
 from dbtether.controllers.adoption import Claim, adoption_not_allowed, given_away, releases_to, somebody_elses
 from dbtether.controllers.base import World
+from dbtether.controllers.rotation import recorded_logins
 from dbtether.controllers.userdrop import lost_marker
 from dbtether.errors import Blocked
 from dbtether.postgres.roles.model import Role
@@ -80,7 +81,7 @@ async def refuse_foreign_role(world: World, claim: Claim, spec: DatabaseUserSpec
 def _lost(claim: Claim, role: Role | None) -> Blocked | None:
     """A login that worked already, and whose comment somebody changed; who may adopt it just takes it back."""
     status = claim.resource.status
-    had_it = status.get("username") == claim.name and status.get("passwordFingerprint") is not None
+    had_it = claim.name in recorded_logins(status) and status.get("passwordFingerprint") is not None
     return lost_marker(role, claim.marker) if had_it and not (claim.adopts and claim.is_allowed) else None
 
 

@@ -13,6 +13,7 @@ from dbtether.controllers.adoption import Claim
 from dbtether.controllers.base import World
 from dbtether.controllers.drift import is_drift
 from dbtether.controllers.grants import GROUPS, wake_databases
+from dbtether.controllers.rotation import Logins, logins_of
 from dbtether.controllers.userclaim import claim_of
 from dbtether.controllers.userplaces import Place
 from dbtether.errors import Blocked, Retryable
@@ -37,32 +38,45 @@ class User:
     server: Server
     places: tuple[Place, ...]
     name: str
-    """The login's name in PostgreSQL."""
+    """Its name in PostgreSQL, which is its identity."""
     marker: Marker
+    login: str
+    """The login at hand: `name`, or the other one that takes turns with it (strategy Overlap)."""
+
+    @property
+    def logins(self) -> Logins:
+        """Its one or two logins, as spec and status tell them."""
+        return logins_of(self.resource, self.spec, self.name)
 
     def desired(self, new_password: str | None = None) -> DesiredLogin:
         """The login as it should be; with a new password to be set, or with the one it has."""
         spec = self.spec
         return DesiredLogin(
-            name=self.name,
+            name=self.login,
             marker=self.marker,
             access=_access(self.places),
-            verifier=None if new_password is None else scram_verifier(new_password, self.name),
+            verifier=None if new_password is None else scram_verifier(new_password, self.login),
             connection_limit=spec.connection_limit,
             valid_until=None if spec.valid_until is None else parse_instant(spec.valid_until),
             settings=tuple(sorted(spec.settings.items())),
             previous_settings=frozenset(self.resource.status.get("appliedSettings", ())),
-            adopts=spec.adopt,
+            adopts=self.adopts,
         )
 
     @property
+    def adopts(self) -> bool:
+        """Whether the login at hand may be one that was there before; the second one never is."""
+        return self.spec.adopt and self.login == self.name
+
+    @property
     def claim(self) -> Claim:
-        """Its claim to the login."""
-        return claim_of(self.resource, self.spec, self.marker, self.cluster_name, self.cluster, self.name)
+        """Its claim to the login at hand."""
+        found = claim_of(self.resource, self.spec, self.marker, self.cluster_name, self.cluster, self.login)
+        return replace(found, adopts=self.adopts)
 
     def is_adopting(self, role: Role | None) -> bool:
         """Whether a role that was there before is being taken over; until that is done to the end."""
-        if role is None or not self.spec.adopt:
+        if role is None or not self.adopts:
             return False
         return not self.resource.status.get("adopted") or parse_marker(role.comment) != self.marker
 
@@ -156,7 +170,7 @@ async def has_password(user: User, role: Role | None, password: str) -> bool:
         return matches(role.verifier, password)
     found = await _try(user, user.places[0], password)
     if found.result is LoginResult.UNREACHABLE:
-        raise Retryable("ConnectionFailed", f"Could not try the login {user.name}: {found.message}; trying again")
+        raise Retryable("ConnectionFailed", f"Could not try the login {user.login}: {found.message}; trying again")
     return found.result is not LoginResult.WRONG_PASSWORD
 
 
@@ -165,15 +179,15 @@ async def verify(user: User, password: str) -> None:
     for place in user.places:
         found = await _try(user, place, password)
         if found.result is not LoginResult.WORKS:
-            raise _failure(user.name, place.database, found)
+            raise _failure(user.login, place.database, found)
 
 
 async def _try(user: User, place: Place, password: str) -> Login:
     (access,) = _access([place])
-    works_as = access.role if switches_role(user.desired(), access, user.server.facts) else user.name
+    works_as = access.role if switches_role(user.desired(), access, user.server.facts) else user.login
     # The login's connection counts as one of ours: DBCluster.spec.maxConnections is for all of them.
     async with user.server.pool.slot():
-        return await try_login(user.server.parameters, user.name, password, place.database, works_as)
+        return await try_login(user.server.parameters, user.login, password, place.database, works_as)
 
 
 def _failure(name: str, database: str, found: Login) -> Blocked | Retryable:

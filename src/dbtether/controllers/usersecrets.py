@@ -6,7 +6,7 @@ from dataclasses import replace
 from dbtether.api.databaseuser import DatabaseUserSpec, SecretGeneration, Target, secret_names
 from dbtether.api.resource import Resource, Secret
 from dbtether.api.secret_keys import Login
-from dbtether.controllers.base import Waiting
+from dbtether.controllers.base import Waiting, World
 from dbtether.controllers.credentials import (
     belongs_to,
     checked_password,
@@ -15,6 +15,7 @@ from dbtether.controllers.credentials import (
     wanted_secret,
     without_ours,
 )
+from dbtether.controllers.userlogin import User
 from dbtether.errors import Blocked
 from dbtether.postgres.passwords import fingerprint, generate_password
 from dbtether.runtime.store import Store
@@ -122,3 +123,19 @@ class UserSecrets:
             await self._store.write_secret(without_ours(secret, self._spec.secret))
             return
         await self._store.delete_secret(secret)
+
+
+async def write_credentials(world: World, user: User, password: str) -> str:
+    """Write what the user's login needs into its Secrets, and give the name of the first. Raises Blocked."""
+    sslmode, ca = await world.servers.client_tls(user.cluster)
+    login = Login(
+        host=user.cluster.endpoint,
+        port=user.cluster.port,
+        database=user.places[0].database,
+        user=user.login,
+        password=password,
+        sslmode=sslmode,
+        ca=ca,
+    )
+    secrets = UserSecrets(world.store, user.resource, user.spec)
+    return await secrets.write(login, [(place.target, place.database) for place in user.places])

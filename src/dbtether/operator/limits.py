@@ -60,6 +60,10 @@ class ReadOnlyStore:
             raise Blocked("ReadOnlyMode", f"The operator is in read-only mode and did not: let {resource.key} go")
         return resource
 
+    async def write_annotation(self, resource: Resource, name: str, value: str | None) -> Resource:
+        """Set or remove one annotation."""
+        return await self._store.write_annotation(resource, name, value)
+
     async def get_secret(self, namespace: str, name: str) -> Secret | None:
         """The Secret as it is now."""
         return await self._store.get_secret(namespace, name)

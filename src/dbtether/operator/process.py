@@ -103,6 +103,7 @@ class Operator:
             secret_namespaces=settings.secret_namespaces,
             local_root=settings.local_storage_root,
             namespace_labels=namespace_labels,
+            on_rotation=self._metrics.count_rotation,
         ) as engine:
             yield engine
 

@@ -9,6 +9,7 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import psycopg
 from psycopg import pq, sql
@@ -59,6 +60,17 @@ async def apply(
             await run_parts(pool, batch.database or maintenance_database, [part], fence=fence)
 
 
+async def rehearse(pool: Pool, maintenance_database: str, statements: Sequence[Statement]) -> None:
+    """Run what concerns the shared catalogs and roll it back. Raises Retryable or Blocked, as `apply` would."""
+    for batch in batches(statements):
+        if batch.transactional and not batch.database:
+            try:
+                async with pool.connection(maintenance_database) as connection:
+                    await _run_transaction(connection, batch, no_fence, ending="ROLLBACK")
+            except ConnectError as error:
+                raise connect_failure(error, _doing(batch.statements[0])) from None
+
+
 async def run_parts(pool: Pool, database: str, parts: Sequence[Part], *, fence: Fence = no_fence) -> None:
     """Run parts of one kind on one connection, in one transaction where they allow it. All or nothing.
 
@@ -93,7 +105,9 @@ async def _run(pool: Pool, database: str, parts: Sequence[Part], fence: Fence) -
         _audit(part.batch, part.subject, time.perf_counter() - started)
 
 
-async def _run_transaction(connection: Connection, batch: Batch, fence: Fence) -> None:
+async def _run_transaction(
+    connection: Connection, batch: Batch, fence: Fence, *, ending: Literal["COMMIT", "ROLLBACK"] = "COMMIT"
+) -> None:
     refusals: list[str] = []
 
     def listen(notice: psycopg.errors.Diagnostic) -> None:
@@ -109,7 +123,7 @@ async def _run_transaction(connection: Connection, batch: Batch, fence: Fence) -
             raise _not_granted(refusals[0], sent)
         # Between this and the COMMIT lies less than the server lets a transaction idle.
         fence()
-        await connection.execute("COMMIT")
+        await connection.execute(ending)
     except psycopg.Error as error:
         failed = next((one.item for one in sent if one.item and one.cursor.statusmessage is None), None)
         raise _refused(error, failed or batch.statements[0]) from None

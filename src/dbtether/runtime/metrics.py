@@ -7,7 +7,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from dbtether.api.resource import Key
-from dbtether.runtime.outcomes import OutcomeLabel
+from dbtether.runtime.outcomes import OutcomeLabel, RotationOutcome
 from dbtether.runtime.queue import QueueStatistics
 
 _DURATION_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
@@ -31,6 +31,14 @@ class Metrics:
             buckets=_DURATION_BUCKETS,
             registry=self._registry,
         )
+        self._rotations = Counter(
+            "dbtether_password_rotations_total",
+            "Attempts to replace a password by outcome",
+            ("outcome",),
+            registry=self._registry,
+        )
+        for rotation in RotationOutcome:
+            self._rotations.labels(rotation.value)
         self._leader = Gauge("dbtether_leader", "1 while this process leads", registry=self._registry)
         self._requests = Counter(
             "dbtether_api_requests_total",
@@ -47,6 +55,10 @@ class Metrics:
         """Take in one reconcile; fits ControlLoop's `on_outcome`."""
         self._reconciles.labels(key.kind, outcome.value).inc()
         self._durations.labels(key.kind).observe(seconds)
+
+    def count_rotation(self, outcome: RotationOutcome) -> None:
+        """Take in one attempt to replace a password."""
+        self._rotations.labels(outcome.value).inc()
 
     def count_request(self, verb: str, code: int) -> None:
         """Take in one request to the Kubernetes API."""

@@ -18,6 +18,16 @@ class OutcomeLabel(StrEnum):
     BUG = "bug"
 
 
+class RotationOutcome(StrEnum):
+    """What became of an attempt to replace a password."""
+
+    ROTATED = "rotated"
+    REJECTED = "rejected"
+    """The server takes no such password."""
+    FAILED = "failed"
+    """Tried again, from the start or from where it came to."""
+
+
 @dataclass(slots=True)
 class KindStatistics:
     """Counters of one kind; every outcome is there from the start, at 0."""

@@ -128,6 +128,21 @@ class RecordStore:
 
         return await self._exclusively(resource.key, write)
 
+    async def write_annotation(self, resource: Resource, name: str, value: str | None) -> Resource:
+        """Set or remove one annotation. Raises StateError when `resource` is stale."""
+
+        async def write() -> Resource:
+            stored = await self._current(resource)
+            if stored.annotations.get(name) == value:
+                return stored
+            kept = {key: text for key, text in stored.annotations.items() if key != name}
+            annotations = kept if value is None else {**kept, name: value}
+            changed = replace(stored, annotations=annotations, resource_version=_next(stored.resource_version))
+            await self._store(stored, changed)
+            return changed
+
+        return await self._exclusively(resource.key, write)
+
     async def apply_resource(
         self,
         key: Key,

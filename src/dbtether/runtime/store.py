@@ -71,6 +71,10 @@ class Store(Protocol):
         """Replace the finalizers; None means that it was the last one and the resource is gone."""
         ...
 
+    async def write_annotation(self, resource: Resource, name: str, value: str | None) -> Resource:
+        """Set one annotation, or remove it (None), and give back the resource as stored now."""
+        ...
+
     async def get_secret(self, namespace: str, name: str) -> Secret | None: ...
 
     async def write_secret(self, secret: Secret) -> Secret:

@@ -103,6 +103,11 @@ class Snapshot:
         del finalizers
         self._refuse(resource.key)
 
+    async def write_annotation(self, resource: Resource, name: str, value: str | None) -> Resource:
+        """Refuse."""
+        del name, value
+        self._refuse(resource.key)
+
     async def write_secret(self, secret: Secret) -> Secret:
         """Refuse."""
         self._refuse(Key("Secret", secret.namespace, secret.name))

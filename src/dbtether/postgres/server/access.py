@@ -167,6 +167,10 @@ class Server:
             self.pool, self.maintenance_database, statements, subject, self._shared_writer, self._fence
         )
 
+    async def rehearse(self, statements: Sequence[Statement]) -> None:
+        """Run the part of a plan that concerns the shared catalogs, and roll it back."""
+        await applying.rehearse(self.pool, self.maintenance_database, statements)
+
     async def _read_shared(self, roles: set[str], databases: set[str]) -> Shared:
         async with self._use(self.maintenance_database, "read roles and databases") as connection:
             return await observe_shared(connection, self.facts, roles, databases)

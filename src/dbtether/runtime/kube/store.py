@@ -193,6 +193,21 @@ class KubernetesStore:
 
         return await self._exclusively(key, self._views[key.kind], write)
 
+    async def write_annotation(self, resource: Resource, name: str, value: str | None) -> Resource:
+        """Set or remove one annotation. Raises StateError when `resource` is stale."""
+        key = resource.key
+
+        async def write() -> Resource:
+            stored = self._unchanged(resource)
+            if stored is not None and stored.annotations.get(name) == value:
+                return stored
+            body = {"metadata": {"resourceVersion": resource.resource_version, "annotations": {name: value}}}
+            api = self._settings.resources[key.kind]
+            answer = await self._write(key, merge_patch(api, key.namespace, key.name, body))
+            return self._views[key.kind].wrote(answer)
+
+        return await self._exclusively(key, self._views[key.kind], write)
+
     async def get_secret(self, namespace: str, name: str) -> Secret | None:
         """The Secret as it is now; from the first read on, its changes are told."""
         self._secret_watches.depend_on(Key("Secret", namespace, name))
