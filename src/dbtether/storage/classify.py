@@ -59,9 +59,11 @@ _FAULT_OF_STATUS = {
 _CODE = re.compile(r"<Code>([A-Za-z_]{1,60})</Code>|\"error\": ?\"([a-z_]{1,60})\"")
 _STATUS = re.compile(r"(?:status code:|status) (\d{3})")
 _URL = re.compile(r"https?://\S+")
-# Where clouds give a workload its credentials.
+# Where clouds give a workload its credentials; the address of a token service is never told.
 _IDENTITY = re.compile(
-    r"https?://(169\.254\.|\[fd00:ec2:|metadata\.google|[^/\s]*\bsts\.|login\.microsoftonline|[^/]*oauth2\.googleapis)"
+    r"Error performing POST REDACTED"
+    r"|https?://(169\.254\.|\[fd00:ec2:|metadata\.google|[^/\s]*\bsts\.|login\.microsoftonline|[^/\s]*oauth2\.googleapis)"
+    r"|/latest/(api/token|meta-data)|/computeMetadata/|/oauth2/(v2\.0/)?token"
     r"|WebIdentity|federated token|token file|Error getting (token|credentials)",
     re.IGNORECASE,
 )
