@@ -1,13 +1,16 @@
 """The process dies after its n-th write, for every n: the next one finishes, and Secret and server agree."""
 
 import asyncio
+import inspect
 import random
 
 import pytest
 from tests.controllers.world import SETTINGS, World, scenario
-from tests.controllers.wrappers import Life, MortalExecutor, MortalStore
+from tests.controllers.wrappers import Life, MortalExecutor, MortalStore, WrappedStore
 
 from dbtether.controllers.engine import opened_engine
+from dbtether.controllers.executor import Executor
+from dbtether.runtime.store import Store
 
 USERS = ("reader", "maker")
 
@@ -101,6 +104,54 @@ async def test_a_crash_at_every_step_of_a_new_password_is_made_good(world: World
         assert await world.password() == f"Edited-by-hand-{steps}"
         steps += 1
     assert steps > 2
+
+
+@pytest.mark.majors(18)
+@scenario
+async def test_a_crash_at_every_step_of_a_change_is_made_good(world: World) -> None:
+    """What people change most, there and back: a database's insides, a user's databases, level and Secret."""
+    await apply_all(world)
+    await world.database("other")
+    await world.settle()
+    steps, dies = 0, True
+    while dies:
+        there = steps % 2 == 0
+        schemas, settings = [{"name": f"s{steps}"}], {"work_mem": f"{4 + steps}MB"}
+        await world.change(world.database_key(), schemas=schemas, settings=settings, connectionLimit=10 + steps)
+        await world.change(
+            world.user_key(),
+            databaseRef=world.ref("other" if there else "app"),
+            privileges="admin" if there else "readonly",
+            secret={"name": f"{world.unique}-{steps}", "template": "DB"},
+        )
+        life = Life(steps)
+        await live(world, life)
+        dies = life.is_over
+        await world.settle()
+        await world.assert_ready()
+        assert await world.plan() == {}
+        secrets = [secret for secret in await world.store.list_secrets() if secret.name.startswith(world.unique)]
+        assert sorted(secret.name for secret in secrets) == sorted(
+            [f"{world.unique}-{steps}", f"{world.login('maker')}-credentials"]
+        )
+        password = (await world.secret(f"{world.unique}-{steps}")).data["DB_PASSWORD"].decode()
+        assert world.works(world.login(), password, world.named("other" if there else "app"))
+        assert not world.works(world.login(), password, world.named("app" if there else "other"))
+        steps += 1
+    assert steps > 6
+
+
+def test_every_write_of_a_store_and_every_run_of_an_executor_is_a_step() -> None:
+    """A port that gets another writing method must have it counted here, or a crash there is never tried."""
+    reads = {"installation", "fingerprint_key", "get", "list", "get_secret", "subscribe"}
+    writes = {name for name in vars(Store) if not name.startswith("_")} - reads
+    assert {name for name in vars(WrappedStore) if not name.startswith("_")} >= writes
+    for name in writes:
+        source = inspect.getsource(getattr(WrappedStore, name))
+        assert "self.before(" in source
+        assert "self.after(" in source
+    runs = {name for name in vars(Executor) if not name.startswith("_")} - {"only_plans", "assumed_roles", "may_write"}
+    assert runs <= set(vars(MortalExecutor))
 
 
 @pytest.mark.majors(15, 18)

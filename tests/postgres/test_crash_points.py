@@ -89,7 +89,7 @@ async def _each_point(
 ) -> None:
     """Run the operation cut at every so many-th statement, and let a new process finish and check it.
 
-    Each major begins at another statement, so that together they try more.
+    Each major begins at another statement, so that together they try more; `--every-statement` tries all.
     """
     for point in range(admin.server.major % step, _MOST_STATEMENTS, step):
         async with opened(admin) as server:
@@ -108,7 +108,7 @@ async def _each_point(
 
 
 @pytest.mark.majors(15, 16, 18)
-def test_a_creation_cut_at_any_statement_is_finished(admin: Admin, unique: str) -> None:
+def test_a_creation_cut_at_any_statement_is_finished(admin: Admin, unique: str, every_statement: bool) -> None:
     database = _database(unique)
     login = _login(unique, database)
 
@@ -128,11 +128,11 @@ def test_a_creation_cut_at_any_statement_is_finished(admin: Admin, unique: str) 
         await drop_database(server, database)
         assert left_of(admin, unique) == []
 
-    asyncio.run(_each_point(admin, 9, nothing, create, finish))
+    asyncio.run(_each_point(admin, 1 if every_statement else 9, nothing, create, finish))
 
 
 @pytest.mark.majors(15, 16, 18)
-def test_a_deletion_cut_at_any_statement_is_finished(admin: Admin, unique: str) -> None:
+def test_a_deletion_cut_at_any_statement_is_finished(admin: Admin, unique: str, every_statement: bool) -> None:
     first, second = _database(unique), desired_database(f"{unique}_second")
     login = _login(unique, first, second)
 
@@ -153,11 +153,13 @@ def test_a_deletion_cut_at_any_statement_is_finished(admin: Admin, unique: str) 
         await delete(server)
         assert left_of(admin, unique) == []
 
-    asyncio.run(_each_point(admin, 9, full, delete, finish))
+    asyncio.run(_each_point(admin, 1 if every_statement else 9, full, delete, finish))
 
 
 @pytest.mark.majors(15, 16, 18)
-def test_a_change_of_a_login_cut_at_any_statement_is_all_or_nothing(admin: Admin, unique: str) -> None:
+def test_a_change_of_a_login_cut_at_any_statement_is_all_or_nothing(
+    admin: Admin, unique: str, every_statement: bool
+) -> None:
     first, second = desired_database(f"{unique}_one"), desired_database(f"{unique}_two")
     before = desired_login(f"{unique}-u", (first.name, Group.ADMIN), verifier=None)
     after = desired_login(f"{unique}-u", (second.name, Group.READWRITE), connection_limit=4, verifier=None)
@@ -178,11 +180,11 @@ def test_a_change_of_a_login_cut_at_any_statement_is_all_or_nothing(admin: Admin
         await settle_login(server, after)
         assert await plan_database(server, first) == ()
 
-    asyncio.run(_each_point(admin, 3, prepare, change, finish))
+    asyncio.run(_each_point(admin, 1 if every_statement else 3, prepare, change, finish))
 
 
 @pytest.mark.majors(15, 16, 18)
-def test_a_change_of_grants_cut_at_any_statement_is_finished(admin: Admin, unique: str) -> None:
+def test_a_change_of_grants_cut_at_any_statement_is_finished(admin: Admin, unique: str, every_statement: bool) -> None:
     """One grant group is left for another: made, joined, and the first dropped."""
     plain = desired_database(f"{unique}_app")
     old = additional(plain, Group.READONLY, ("public", "*", ("INSERT",)))
@@ -215,7 +217,7 @@ def test_a_change_of_grants_cut_at_any_statement_is_finished(admin: Admin, uniqu
         await settle_database(server, last)
         assert old.name not in left_of(admin, unique)
 
-    asyncio.run(_each_point(admin, 4, prepare, change, finish))
+    asyncio.run(_each_point(admin, 1 if every_statement else 4, prepare, change, finish))
 
 
 def _without_loan(text: str) -> str:

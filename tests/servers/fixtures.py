@@ -48,6 +48,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="MAJORS",
         help="PostgreSQL majors to test, such as 15,16,18 (default: all)",
     )
+    parser.addoption(
+        "--every-statement",
+        action="store_true",
+        help="cut connections at each statement of each operation, not at a sample that differs by major (slow)",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -104,6 +109,12 @@ def unique(server: Server) -> Iterator[str]:
     name = f"t{secrets.token_hex(4)}"
     yield name
     server.drop_everything_named(name)
+
+
+@pytest.fixture
+def every_statement(pytestconfig: pytest.Config) -> bool:
+    """Return whether connections are to be cut at each statement, not at a sample."""
+    return bool(pytestconfig.getoption("every_statement"))
 
 
 @pytest.fixture
