@@ -27,6 +27,7 @@ from dbtether.cli.arguments import (
     cluster_of,
     place_of,
 )
+from dbtether.cli.backup.commands import app as backup
 from dbtether.cli.exits import Exit, epilog
 from dbtether.cli.oncall import diagnose, export, migrate
 
@@ -244,6 +245,7 @@ def import_(
     raise typer.Exit(import_command(options))
 
 
+app.add_typer(backup, name="backup")
 app.command()(diagnose)
 app.command()(export)
 app.command()(migrate)

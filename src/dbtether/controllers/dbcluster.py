@@ -7,6 +7,7 @@ from dbtether.api.kinds import CONFIRM_SERVER
 from dbtether.api.model import MAX_STATUS_ENTRIES
 from dbtether.api.resource import Key, Resource
 from dbtether.api.validation import check, validate_resource
+from dbtether.controllers.backuprun import plan_sweep
 from dbtether.controllers.base import Controller, Waiting
 from dbtether.controllers.report import Level, Report
 from dbtether.errors import Blocked
@@ -43,6 +44,8 @@ class DBClusterController(Controller):
         ):
             status["lastCheckTime"] = self.world.now().strftime("%Y-%m-%dT%H:%M:%SZ")
         await self.world.write(resource, Report(DBClusterPhase.CONNECTED, Level.READY, "Connected", message, status))
+        sweep = await plan_sweep(server, self.world.store.installation)
+        await self.world.executor.run(resource.key, resource.key.name, server, sweep)
         await server.pool.close_idle()
         return Again(spec.check_interval.seconds)
 

@@ -6,7 +6,7 @@ from typing import Any
 from psycopg.rows import dict_row
 
 from dbtether.api.names import Group
-from dbtether.postgres.dumps.model import DumpSource, Hindrances
+from dbtether.postgres.dumps.model import COMMENT_PREFIX, RUN_PREFIX, DumpSource, Hindrances
 from dbtether.postgres.pool import Connection
 from dbtether.postgres.roles.model import RoleNames
 
@@ -54,6 +54,24 @@ SELECT g.role::text AS role, pg_catalog.count(*)::int AS count
         AND CASE WHEN x.grantee = 0 THEN true ELSE pg_catalog.pg_has_role(g.role, x.grantee, 'USAGE') END)
  GROUP BY 1
 """
+
+
+# Names first: few roles have one, and only those comments are looked up.
+_EXPIRED = """
+SELECT r.rolname::text AS name FROM pg_catalog.pg_roles r
+  JOIN pg_catalog.pg_shdescription d
+    ON d.objoid = r.oid AND d.classoid = 'pg_catalog.pg_authid'::pg_catalog.regclass
+ WHERE pg_catalog.starts_with(r.rolname, %s) AND r.rolvaliduntil < pg_catalog.now()
+   AND pg_catalog.starts_with(d.description, %s) AND pg_catalog.right(d.description, pg_catalog.length(%s)) = %s
+ ORDER BY 1
+"""
+
+
+async def observe_expired_runs(connection: Connection, installation: str) -> tuple[str, ...]:
+    """The logins of this installation's runs whose time is over: nobody ended them. Raises psycopg.Error."""
+    owner = f"@{installation}"
+    cursor = await connection.execute(_EXPIRED.encode(), (RUN_PREFIX, COMMENT_PREFIX, owner, owner))
+    return tuple(str(row[0]) for row in await cursor.fetchall())
 
 
 async def observe_dump_source(connection: Connection, roles: RoleNames, major: int) -> DumpSource:

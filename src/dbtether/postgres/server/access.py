@@ -16,7 +16,7 @@ from dbtether.postgres.connection import ConnectParameters
 from dbtether.postgres.databases.model import AvailableExtension, Database, Inside, Session, new_inside
 from dbtether.postgres.databases.observe import observe_available, observe_inside, observe_sessions
 from dbtether.postgres.dumps.model import DumpSource
-from dbtether.postgres.dumps.observe import observe_dump_source
+from dbtether.postgres.dumps.observe import observe_dump_source, observe_expired_runs
 from dbtether.postgres.errors import ConnectError, classify, connect_failure
 from dbtether.postgres.pool import Connection, Pool
 from dbtether.postgres.roles.model import Belongings, Dependents, RoleNames
@@ -127,6 +127,11 @@ class Server:
         """What a dump of the database needs to know."""
         async with self._use(database, f"look into database {database}") as connection:
             return await observe_dump_source(connection, roles, self.facts.major)
+
+    async def expired_runs(self, installation: str) -> tuple[str, ...]:
+        """The logins that runs of the installation have left behind, and that have expired."""
+        async with self._use(self.maintenance_database, "look for logins of runs that are over") as connection:
+            return await observe_expired_runs(connection, installation)
 
     async def dependents(self, role: str) -> Dependents:
         """What holds a role back from being dropped."""

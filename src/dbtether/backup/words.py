@@ -1,0 +1,21 @@
+"""Sizes and times in words, as statuses, logs and the command line tell them. Pure."""
+
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
+
+
+def size_text(size: float) -> str:
+    """Such as `12.3 MiB`."""
+    unit = 0
+    while size >= 1000 and unit < len(_UNITS) - 1:
+        size /= 1024
+        unit += 1
+    return f"{size:.0f} {_UNITS[unit]}" if unit == 0 else f"{size:.1f} {_UNITS[unit]}"
+
+
+def duration_text(seconds: float) -> str:
+    """Such as `1m12s`, as Kubernetes writes it; below ten seconds with a digit after the point."""
+    if seconds < 10:
+        return f"{seconds:.1f}s"
+    whole = round(seconds)
+    parts = [(whole // 3600, "h"), (whole % 3600 // 60, "m"), (whole % 60, "s")]
+    return "".join(f"{number}{unit}" for number, unit in parts if number)

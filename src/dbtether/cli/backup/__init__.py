@@ -1,0 +1,1 @@
+"""`dbtether backup`: take backups, and look at those that a store has."""

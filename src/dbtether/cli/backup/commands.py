@@ -1,0 +1,91 @@
+"""The commands below `dbtether backup`; everything heavy is imported by the one that needs it."""
+
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from dbtether.cli.arguments import Namespace, Output, State, Verbose
+
+_TAKE = "take"
+
+
+class _TakesByDefault(TyperGroup):
+    """`dbtether backup my-app-db` is `dbtether backup take my-app-db`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put the command's name where none of ours stands."""
+        if args and args[0] not in self.commands and args[0] not in ("-h", "--help"):
+            args = [_TAKE, *args]
+        return super().parse_args(ctx, args)
+
+
+app = typer.Typer(
+    cls=_TakesByDefault,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Take a backup of a database, list those that a store has, and prove them.",
+)
+
+_PLACE = "a folder, s3://BUCKET[/PREFIX], gs://BUCKET[/PREFIX] or azure://ACCOUNT/CONTAINER[/PREFIX]"
+From = Annotated[str, typer.Option("--from", metavar="PLACE", help=f"Where the backups are: {_PLACE}.")]
+BackupKey = Annotated[str, typer.Argument(metavar="KEY", help="The key that `dbtether backup list` shows.")]
+
+
+@app.command(_TAKE)
+def take(
+    database: Annotated[str, typer.Argument(metavar="DATABASE", help="The name of a Database resource.")],
+    to: Annotated[str, typer.Option("--to", metavar="PLACE", help=f"Where it goes: {_PLACE}.")],
+    namespace: Namespace = "default",
+    filename: Annotated[
+        str | None,
+        typer.Option(
+            "--filename",
+            metavar="TEMPLATE",
+            help="The object's name; its suffix picks the format: .sql, .sql.gz, .sql.zst or .dump.",
+        ),
+    ] = None,
+    state: State = ".dbtether",
+    output: Output = "table",
+    verbose: Verbose = False,
+) -> None:
+    """Back a database up now: dbtether backup my-app-db --to DIR."""
+    from dbtether.cli.backup.take import TakeOptions, take_command
+    from dbtether.cli.options import checked_output
+
+    options = TakeOptions(database, namespace, to, filename, state, checked_output(output), verbose)
+    raise typer.Exit(take_command(options))
+
+
+@app.command("list")
+def list_(
+    from_: From,
+    database: Annotated[
+        str | None, typer.Argument(metavar="[DATABASE]", help="Only those of this database.", show_default=False)
+    ] = None,
+    state: State = ".dbtether",
+    output: Output = "table",
+) -> None:
+    """List the backups of a store, from the store itself."""
+    from dbtether.cli.backup.look import LookOptions, list_command
+    from dbtether.cli.options import checked_output
+
+    raise typer.Exit(list_command(LookOptions(from_, state, checked_output(output)), database))
+
+
+@app.command()
+def show(key: BackupKey, from_: From, state: State = ".dbtether", output: Output = "table") -> None:
+    """Show what is known of one backup."""
+    from dbtether.cli.backup.look import LookOptions, show_command
+    from dbtether.cli.options import checked_output
+
+    raise typer.Exit(show_command(LookOptions(from_, state, checked_output(output)), key))
+
+
+@app.command()
+def verify(key: BackupKey, from_: From, state: State = ".dbtether", output: Output = "table") -> None:
+    """Read one backup from end to end and compare it with its manifest."""
+    from dbtether.cli.backup.look import LookOptions, verify_command
+    from dbtether.cli.options import checked_output
+
+    raise typer.Exit(verify_command(LookOptions(from_, state, checked_output(output)), key))
