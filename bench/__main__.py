@@ -1,14 +1,22 @@
-"""Runs the measurements that are named, or all: `python -m bench [single] [many] [operator] [startup] [grants]`."""
+"""Runs the measurements that are named, or all: `python -m bench [NAME ...]`, the names stand below."""
 
 import sys
 from collections.abc import Callable
 
-from bench import apply, grants, operator, startup
+from bench import apply, grants, many_on_kube, operator, resync, startup
+
+
+def _measure_operator() -> None:
+    operator.report(runs=10)
+    many_on_kube.report(databases=100, users=3)
+
 
 BENCHMARKS: dict[str, Callable[[], None]] = {
     "single": lambda: apply.report(databases=1, users=1, runs=5),
     "many": lambda: apply.report(databases=200, users=3, runs=3),
-    "operator": lambda: operator.report(runs=10),
+    "users": lambda: resync.report(databases=50, users=100),
+    "operator": _measure_operator,
+    "settled": lambda: many_on_kube.report(databases=100, users=100),
     "startup": startup.report,
     "grants": lambda: grants.report(tables=(1, 100, 5000), users=5),
 }

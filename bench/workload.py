@@ -155,6 +155,17 @@ def writes_in_log(log: Path, start: int) -> list[str]:
     return found
 
 
+def used_so_far(server: EmbeddedServer) -> tuple[int, int]:
+    """Transactions and sessions of the server since its start, those of this very look aside."""
+    query = "SELECT sum(xact_commit + xact_rollback), sum(sessions) FROM pg_stat_database"
+    # Sessions tell what they did when they are idle for a second, or end.
+    time.sleep(1.5)
+    with _connect(server, "postgres") as connection:
+        row = connection.execute(query).fetchone()
+    assert row is not None, "an aggregate has a row"
+    return int(str(row[0])), int(str(row[1]))
+
+
 def log_statements(server: EmbeddedServer) -> None:
     """Make the server log every statement from now on."""
     with _connect(server, "postgres") as connection:

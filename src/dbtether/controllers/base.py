@@ -65,7 +65,7 @@ class World:
     now: Callable[[], datetime]
     namespace_labels: Callable[[str], Awaitable[Mapping[str, str]]] = name_label
     verified_logins: VerifiedLogins = field(default_factory=VerifiedLogins)
-    """Password fingerprints that were proven by a login in this process, by user."""
+    """Password fingerprints that were proven in this process, with the server's verifier where it shows it."""
     checked_users: dict[Key, tuple[str, int, DatabaseUserSpec | None]] = field(default_factory=dict)
     """The specs of users with additional grants by uid and generation; None for one that is not valid."""
     wake: Callable[[Key], None] = _nobody

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 
 from dbtether.api.names import Group, Marker, group_roles
 from dbtether.postgres.grants.acl import Acl
@@ -22,6 +23,7 @@ class RoleNames:
         return (self.owner, *self.groups.values())
 
 
+@lru_cache(maxsize=4096)
 def role_names(database: str) -> RoleNames:
     """The names of the owner and group roles of a database."""
     names = group_roles(database)
