@@ -183,3 +183,29 @@ def snapshot(world: World) -> list[tuple[Any, ...]]:
         world.unique,
         world.unique,
     )
+
+
+@pytest.mark.majors(13, 18)
+@pytest.mark.parametrize(("schema", "tables"), [("pg_catalog", ["pg_authid"]), ("pg_catalog", ["*"])])
+@scenario
+async def test_additional_grants_never_reach_the_servers_own_tables(
+    world: World, schema: str, tables: list[str]
+) -> None:
+    """A superuser admin could grant the password verifiers of the whole server to a tenant."""
+    await world.cluster()
+    await world.database()
+    await world.user("maker", privileges="admin")
+    grant = {"schema": schema, "tables": tables, "privileges": ["SELECT", "UPDATE"]}
+    await world.user(additionalGrants=[grant])
+    await world.settle()
+    catalog = world.rows(
+        "SELECT c.relname::text, c.relacl::text FROM pg_class c WHERE relnamespace = 'pg_catalog'::regnamespace "
+        "AND strpos(c.relacl::text, %s) > 0",
+        world.unique,
+        dbname=world.named(),
+    )
+    assert catalog == []
+    login = world.login()
+    if login in world.left():
+        password = await world.password()
+        assert not world.works(login, password, world.named(), "SELECT rolpassword FROM pg_authid")
