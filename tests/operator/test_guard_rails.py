@@ -33,7 +33,13 @@ def test_what_is_paused_stays_as_it_is_and_goes_on_afterwards(ground: Ground) ->
     # Another one made at the same time is done, so the paused one had its turn.
     ground.create(ground.user("other"))
     ground.until("DatabaseUser", "other", "Ready")
-    assert (ground.get("DatabaseUser", "reader") or {})["status"] == before
+    after = (ground.get("DatabaseUser", "reader") or {})["status"]
+    told = ("message", "conditions")
+    assert {name: after[name] for name in after if name not in told} == {
+        name: before[name] for name in before if name not in told
+    }
+    assert [one["type"] for one in after["conditions"]] == ["Ready", "Paused"]
+    assert after["message"].startswith("Paused: ")
     assert ground.credentials() == {}
     ground.delete("DatabaseUser", "reader")
     ground.create(ground.user("another"))
