@@ -1,5 +1,6 @@
 """The README's install commands on a real API server, and what the installed roles and policies let through."""
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -201,7 +202,7 @@ def objects(text: str) -> list[dict[str, Any]]:
 VALUES = [
     [],
     ["--set", "replicas=2,podDisruptionBudget.enabled=true,networkPolicy.enabled=true"],
-    ["--set", "webhook.enabled=true,metrics.serviceMonitor.enabled=true"],
+    ["--set", "webhook.enabled=true,metrics.serviceMonitor.enabled=true,metrics.prometheusRule.enabled=true"],
     ["--set", "webhook.enabled=true,webhook.certManager.enabled=true"],
     ["--set", "watchNamespaces={default,kube-public},credentialsNamespaces={kube-system},readOnly=true,installation=a"],
     ["--set", "crds.install=false,admissionPolicies.enabled=false,rbac.aggregate=false"],
@@ -236,6 +237,29 @@ def test_the_operator_knows_every_option_the_chart_gives_it(kube: Kube, options:
     # Options are read before help is given: an unknown one ends the command.
     ended = subprocess.run([program, *container["args"], "--help"], capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_each_alert_asks_for_metrics_that_there_are_and_leads_to_its_part_of_the_runbook(kube: Kube) -> None:
+    options = ["--set", "metrics.prometheusRule.enabled=true,metrics.prometheusRule.labels.release=x"]
+    found = objects(template(kube, *options).stdout)
+    (rule,) = (each for each in found if each["kind"] == "PrometheusRule")
+    assert rule["metadata"]["labels"]["release"] == "x"
+    page = (REPOSITORY / "docs" / "operator.md").read_text()
+    anchors = {
+        re.sub(r"[^a-z0-9 -]", "", title.lower()).replace(" ", "-")
+        for title in re.findall(r"^#+ (.*)$", page, re.MULTILINE)
+    }
+    (group,) = rule["spec"]["groups"]
+    for alert in group["rules"]:
+        assert alert["annotations"]["runbook_url"].partition("#")[2] in anchors, alert
+        used = re.findall(r"(dbtether_\w+)\{([^}]*)\}", alert["expr"])
+        assert used, alert
+        for metric, selector in used:
+            # `tests/operator/test_serving.py` reads them from the operator itself.
+            assert f"`{metric}`" in page
+            assert f'namespace="{NAMESPACE}"' in selector.split(",")
+        assert f"`{alert['alert']}`" in page
+    assert len({alert["alert"] for alert in group["rules"]}) == len(group["rules"]) == 6
 
 
 def test_helm_lint_finds_nothing(kube: Kube) -> None:
