@@ -252,7 +252,7 @@ async def test_a_schema_public_that_the_admin_cannot_close_is_told_until_a_dba_h
 
 @pytest.mark.majors(18)
 @scenario
-async def test_a_check_is_two_queries_and_writes_nothing_when_nothing_changed(world: World) -> None:
+async def test_a_check_asks_once_for_what_is_missing_and_writes_nothing_when_nothing_changed(world: World) -> None:
     await world.cluster()
     await world.settled_and_ready()
     version = (await world.get(world.cluster_key)).resource_version
@@ -263,6 +263,7 @@ async def test_a_check_is_two_queries_and_writes_nothing_when_nothing_changed(wo
             while reconciles(world.cluster_key) == before:
                 await asyncio.sleep(0.02)
         asked = world.admin.server.statements_since(mark, f"dbtether: {world.cluster_key}")
-    # One for the version and the admin's own attributes, one for all the rest, however many roles there are.
-    assert len(asked) == 2
+    # However many roles there are; beside it the version is asked for, and which marked roles nobody needs.
+    assert len([text for text in asked if "'door'" in text]) == 1
+    assert len(asked) <= 3
     assert (await world.get(world.cluster_key)).resource_version == version
