@@ -1,10 +1,10 @@
 """DatabaseUsers with additionalGrants: the roles that carry them come, are shared, and go."""
 
-from typing import Any
+from typing import Any, LiteralString
 
 import pytest
 from tests.controllers.world import TEAM, World, both_stores, reason_of, scenario
-from tests.controllers.wrappers import is_write
+from tests.controllers.wrappers import Keeping, is_write
 
 from dbtether.api.names import is_grant_group
 
@@ -267,3 +267,48 @@ async def test_the_second_user_costs_the_same_with_five_hundred_tables(world: Wo
         counts.append(len([one for one in logged if is_write(one) and world.login(f"second{rounds}") in one]))
         assert not any("ON TABLE" in one for one in logged if world.unique in one and is_write(one))
     assert counts == [3, 3]
+
+
+@pytest.mark.majors(15, 18)
+@pytest.mark.parametrize("ends", ["another list", "no list", "deleted", "refused"])
+@scenario
+async def test_a_plan_shows_the_role_that_goes_with_its_last_user(world: World, ends: str) -> None:
+    await world.cluster()
+    await world.database()
+    await world.user(additionalGrants=[grant("INSERT", tables=("*",))])
+    await world.settled_and_ready()
+    match ends:
+        case "another list":
+            await world.change(world.user_key(), additionalGrants=[grant("DELETE", tables=("*",))])
+        case "no list":
+            await world.change(world.user_key(), additionalGrants=None)
+        case "deleted":
+            await world.delete(world.user_key())
+        case "refused":
+            limit = {"namespaces": [TEAM], "privileges": "readonly"}
+            await world.change(world.cluster_key, maxPrivileges=[limit])
+    planned = {key: sorted(one.text for one in found.statements) for key, found in (await world.plan()).items()}
+    (role,) = grant_roles(world)
+    assert f'DROP ROLE "{role}"' in planned[world.database_key()]
+    executor = Keeping()
+    await world.settle(executor=executor)
+    assert planned == {key: sorted(texts) for key, texts in executor.run_by_key().items()}
+    assert role not in grant_roles(world)
+
+
+@pytest.mark.majors(15, 18)
+@scenario
+async def test_both_logins_of_an_overlap_rotation_have_the_grants(world: World) -> None:
+    await world.cluster()
+    await world.database()
+    await world.user(additionalGrants=[grant("INSERT", tables=("*",))], rotation={"days": 30, "strategy": "Overlap"})
+    await world.settled_and_ready()
+    await world.annotate(world.user_key(), rotate="now")
+    await world.settled_and_ready()
+    (first,) = grant_roles(world)
+    members = "SELECT count(*) FROM pg_auth_members m JOIN pg_roles r ON r.oid = m.member WHERE r.rolcanlogin AND "
+    query: LiteralString = members + "m.roleid = %s::regrole AND starts_with(r.rolname, %s)"
+    assert world.rows(query, f'"{first}"', world.login()) == [(2,)]
+    await world.change(world.user_key(), additionalGrants=None)
+    await world.settled_and_ready()
+    assert grant_roles(world) == []

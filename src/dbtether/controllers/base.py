@@ -68,6 +68,9 @@ class World:
     """Password fingerprints that were proven in this process, with the server's verifier where it shows it."""
     checked_users: dict[Key, tuple[str, int, DatabaseUserSpec | None]] = field(default_factory=dict)
     """The specs of users with additional grants by uid and generation; None for one that is not valid."""
+    leaving: set[tuple[str, str]] = field(default_factory=set)
+    """Roles for additional grants and logins that plans of this run would have taken out of them; empty when
+    plans are run."""
     wake: Callable[[Key], None] = _nobody
     """Looks at a resource again: for what one reconcile has done that no change of a resource tells."""
     on_rotation: Callable[[RotationOutcome], None] = ignore_rotation

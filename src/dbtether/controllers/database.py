@@ -130,7 +130,7 @@ class DatabaseController(Controller):
         inside = await server.inside(database, desired.name, wanted) if is_ours else None
         template = shared.databases.get(desired.template)
         observed = ObservedDatabase(server.facts, database, shared.roles, inside, template)
-        return await with_left_over(server, desired, observed) if is_ours else observed
+        return await with_left_over(server, desired, observed, self.world.leaving) if is_ours else observed
 
     def _wake_users(self, context: _Context, observed: ObservedDatabase) -> None:
         """Those that wait for a grant group that was made just now."""

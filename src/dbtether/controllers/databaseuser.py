@@ -114,11 +114,12 @@ class DatabaseUserController(Controller):
         _, server = await connected_server(self.world, cluster, resource.key.namespace, was_admitted=True)
         async with server.lock(f"login {name}"):
             for login in logins:
+                left = grant_roles((await server.shared([login])).roles.get(login))
                 await drop_login(self.world, resource, cluster, server, login, self._marker(resource))
+                wake_databases(self.world, resource, login, left)
         await secrets.remove()
         self.world.verified_logins.forget(resource.key)
         self.world.checked_users.pop(resource.key, None)
-        wake_databases(self.world, resource)
 
     async def give_up(self, resource: Resource) -> str:
         """Let go of it: the login stays on the server, and where the policy is Delete the Secret goes."""
@@ -224,8 +225,8 @@ class DatabaseUserController(Controller):
         if not statements:
             return False
         await self.world.run(user.resource, user.cluster_name, user.server, statements, plan_again)
-        if grant_roles(observed.role) - {item.role for item in desired.access}:
-            wake_databases(self.world, user.resource)
+        left = grant_roles(observed.role) - {item.role for item in desired.access}
+        wake_databases(self.world, user.resource, desired.name, left)
         if observed.belongings is not None and not self.world.executor.only_plans:
             # What was handed over is granted to the other groups by the Databases.
             for place in user.places:

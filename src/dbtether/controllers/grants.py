@@ -131,13 +131,18 @@ def grants_hash(groups: Sequence[GrantGroup]) -> str | None:
     return short_id(*(group.name for group in groups)) if groups else None
 
 
-def wake_databases(world: World, user: Resource) -> None:
-    """Have the user's Databases look which roles for additional grants are still used, if it had one."""
-    recorded = [entry for entry in user.status.get("databases", ()) if isinstance(entry, dict)]
-    if world.executor.only_plans or not (
-        user.spec.get("additionalGrants") or any(entry.get("grantRole") for entry in recorded)
-    ):
+def wake_databases(world: World, user: Resource, login: str, left: Iterable[str]) -> None:
+    """Have the user's Databases look which roles for additional grants are still used.
+
+    `left` are those that the login has left, or would have by a plan that is only written down.
+    """
+    pairs = {(role, login) for role in left}
+    if world.executor.only_plans:
+        pairs -= world.leaving
+        world.leaving.update(pairs)
+    if not pairs:
         return
+    recorded = [entry for entry in user.status.get("databases", ()) if isinstance(entry, dict)]
     keys = [Key("Database", str(entry.get("namespace")), str(entry.get("name"))) for entry in recorded]
     for key in dict.fromkeys([*keys, *database_keys(user)]):
         world.wake(key)

@@ -158,8 +158,9 @@ async def limit_login(
         return plan_for(await observe_login(world, cluster, server, name, places))
 
     if statements := await plan_again():
+        had = grant_roles((await server.shared([name])).roles.get(name))
         await world.run(user, cluster, server, statements, plan_again)
-        wake_databases(world, user)
+        wake_databases(world, user, name, had - {place.grant_role for place in places})
 
 
 async def has_password(user: User, role: Role | None, password: str) -> bool:

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from dbtether.api.kinds import ROTATE, ROTATE_NOW
 from dbtether.api.resource import Resource
 from dbtether.controllers.base import World
+from dbtether.controllers.grants import wake_databases
 from dbtether.controllers.rotation import (
     GRACE,
     Logins,
@@ -22,7 +23,7 @@ from dbtether.controllers.rotation import (
     written,
 )
 from dbtether.controllers.userdrop import drop_login
-from dbtether.controllers.userlogin import User, observe_login, verify
+from dbtether.controllers.userlogin import User, grant_roles, observe_login, verify
 from dbtether.controllers.usersecrets import write_credentials
 from dbtether.errors import Blocked, DbtetherError
 from dbtether.postgres.passwords import fingerprint, generate_password
@@ -168,7 +169,9 @@ async def keep_idle(world: World, user: User, logins_observed: Mapping[str, Obse
     until = instant_of(user.resource.status, "secondLoginUntil")
     is_over = not logins.is_wanted and logins.idle != user.name
     if is_over and (observed.role is None or (until is not None and until <= world.now())):
-        return await _drop_second(world, user, logins.idle, existed=observed.role is not None)
+        dropped = await _drop_second(world, user, logins.idle, existed=observed.role is not None)
+        wake_databases(world, user.resource, logins.idle, grant_roles(observed.role))
+        return dropped
     if statements := idle_statements(user, logins_observed):
         idle = replace(user, login=logins.idle)
 
@@ -176,6 +179,8 @@ async def keep_idle(world: World, user: User, logins_observed: Mapping[str, Obse
             return plan(idle.desired(), await _observe(world, idle))
 
         await world.run(user.resource, user.cluster_name, user.server, statements, plan_again)
+        left = grant_roles(observed.role) - {place.grant_role for place in user.places}
+        wake_databases(world, user.resource, logins.idle, left)
     return user
 
 

@@ -4,7 +4,7 @@ A grant group is a member of the group of its level; its name says what it holds
 that no user wants is left as it is while it has members, then emptied and dropped.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from psycopg import sql
@@ -50,7 +50,9 @@ def grant_groups_of(names: RoleNames, roles: Mapping[str, Role]) -> tuple[str, .
     return tuple(sorted(found))
 
 
-def unused_grant_groups(desired: DesiredDatabase, server: ServerFacts, roles: Mapping[str, Role]) -> tuple[str, ...]:
+def unused_grant_groups(
+    desired: DesiredDatabase, server: ServerFacts, roles: Mapping[str, Role], leaving: Collection[tuple[str, str]] = ()
+) -> tuple[str, ...]:
     """The grant groups that nobody wants and nobody is in, as far as `roles` holds them; sorted."""
     wanted = {group.name for group in desired.grant_groups}
     return tuple(
@@ -58,7 +60,7 @@ def unused_grant_groups(desired: DesiredDatabase, server: ServerFacts, roles: Ma
         for name in grant_groups_of(desired.roles, roles)
         if name not in wanted
         and name in roles
-        and not _users(roles[name], desired.roles)
+        and all((name, user) in leaving for user in _users(roles[name], desired.roles))
         # What a superuser made before is out of the owner role's reach.
         and (not server.acts_as_owner or _is_ruled(roles[name], desired.roles))
     )
@@ -68,9 +70,9 @@ def _is_ruled(role: Role, names: RoleNames) -> bool:
     return any(edge.member == names.owner and edge.admin_option for edge in role.members)
 
 
-def _users(role: Role, names: RoleNames) -> list[Membership]:
+def _users(role: Role, names: RoleNames) -> list[str]:
     """Its members; the owner role that made it (16+) is not one of them."""
-    return [edge for edge in role.members if edge.member != names.owner]
+    return [edge.member for edge in role.members if edge.member != names.owner]
 
 
 # ---- the roles
