@@ -28,6 +28,7 @@ from dbtether.cli.arguments import (
     place_of,
 )
 from dbtether.cli.backup.commands import app as backup
+from dbtether.cli.clock import rotate, run, tick
 from dbtether.cli.exits import Exit, epilog
 from dbtether.cli.oncall import diagnose, export, migrate
 
@@ -246,6 +247,9 @@ def import_(
 
 
 app.add_typer(backup, name="backup")
+app.command()(rotate)
+app.command()(tick)
+app.command()(run)
 app.command()(diagnose)
 app.command()(export)
 app.command()(migrate)

@@ -5,6 +5,7 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from dbtether.cli.failures import DEBUG, is_debugging
 from dbtether.controllers.base import name_label
 from dbtether.controllers.engine import opened_engine
 from dbtether.controllers.executor import Executor
+from dbtether.controllers.rotation import OVERDUE_SPREAD
 from dbtether.errors import Retryable
 from dbtether.runtime.outcomes import OutcomeLabel
 from dbtether.runtime.store import Store
@@ -90,6 +92,7 @@ async def settle(
     namespace_labels: NamespaceLabels = name_label,
     secret_namespaces: frozenset[str] | None = None,
     local_root: Path | None = None,
+    overdue_spread: timedelta = OVERDUE_SPREAD,
 ) -> Settled:
     """Reconcile everything in the store until it is settled or the time is over."""
     settled = Settled()
@@ -112,6 +115,7 @@ async def settle(
         namespace_labels=namespace_labels,
         secret_namespaces=secret_namespaces,
         local_root=local_root,
+        overdue_spread=overdue_spread,
     ) as engine:
         settlement = await engine.loop.run_until_settled(wait_seconds, horizon_seconds=_HORIZON_SECONDS)
     settled.unsettled, settled.failing = settlement.unsettled, settlement.failing

@@ -162,7 +162,7 @@ async def everything(store: Store) -> tuple[Resource, ...]:
 def needs_time(documents: Iterable[Document]) -> tuple[str, ...]:
     """A sentence for each field that only a process which keeps running can fulfil."""
     return tuple(
-        f"{document.key}: spec.rotation is due after days, and apply looks once: apply again from cron or CI"
+        f"{document.key}: time passes for spec.rotation only with `dbtether run`, or `dbtether tick` from cron"
         for document in documents
         if document.key.kind == "DatabaseUser" and document.spec.get("rotation") is not None
     )

@@ -6,12 +6,12 @@ deletionPolicy: those come back with the manifests.
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import psycopg
 
-from dbtether.api.names import Group, Marker, group_role, parse_marker
+from dbtether.api.names import Group, Marker, group_role, parse_marker, second_login
 from dbtether.api.resource import Key
 from dbtether.controllers.importedgrants import GrantRole, additional_grants, grants_in
 from dbtether.postgres.errors import ConnectError, classify, connect_failure
@@ -123,6 +123,8 @@ def rebuild(surveyed: Survey, installation: str) -> Found:
         access = _access(role.member_of, groups)
         if not access:
             notes.append(f"login {role.name} is marked for {key}, but is in no group of a database found here")
+        elif key in users and _take_turns(users[key], role):
+            users[key] = replace(users[key], status={**users[key].status, "secondLogin": role.name})
         elif key in users:
             notes.append(f"login {role.name} is marked for {key}, as another login is; it was left out")
         else:
@@ -131,6 +133,11 @@ def rebuild(surveyed: Survey, installation: str) -> Found:
                 notes.append(f"login {role.name} ({key}) has additionalGrants that could not be read back in full")
             users[key] = _user(key, role, access, surveyed.cluster, grants or [])
     return Found((*(rebuilt for rebuilt, _ in databases.values()), *users.values()), tuple(notes))
+
+
+def _take_turns(user: Rebuilt, role: MarkedRole) -> bool:
+    """Whether the login is the second one of the user, by its name; it sorts after the first."""
+    return role.name == second_login(str(user.status["username"]))
 
 
 def _database(key: Key, database: OwnedDatabase, surveyed: Survey) -> Rebuilt:

@@ -143,9 +143,11 @@ def _rejected(error: Blocked) -> Blocked:
     """The error in the words of who asked for a new password."""
     if error.reason not in _REFUSALS:
         return error
+    # The advice about a password that a Secret has already is of no use here.
+    refusal = error.message.partition("; a password policy")[0]
     return Blocked(
         "PasswordRejected",
-        f"{error.message}; the old password stays in force; raise spec.password.length if it is too short, or have "
+        f"{refusal}; the old password stays in force; raise spec.password.length if it is too short, or have "
         f"the server's password policy take SCRAM verifiers; a new password is tried in ten minutes",
     )
 

@@ -66,5 +66,6 @@ def _in_use(directory: Path, holder: str) -> str:
         return f"the state directory {directory} is in use by another process; wait until it has ended"
     return (
         f"the state directory {directory} is in use by process {facts['pid']} "
-        f"since {facts.get('started', 'an unknown time')}; wait until it has ended, or stop it"
+        f"since {facts.get('started', 'an unknown time')}; wait until it has ended, or stop it "
+        "(dbtether run ends only then)"
     )
