@@ -36,6 +36,11 @@ REASONS: dict[str, tuple[Reason, ...]] = {
         Reason.CLUSTER_NOT_CONNECTED,
         Reason.DATABASE_NOT_OURS,
         Reason.DATABASE_CONFLICT,
+        Reason.ADOPTION_NOT_ALLOWED,
+        Reason.ADOPTION_PLANNED,
+        Reason.OTHER_INSTALLATION,
+        Reason.RELEASED,
+        Reason.REFERENCE_NOT_ALLOWED,
         Reason.EXTENSION_NOT_AVAILABLE,
         Reason.DATABASE_RENAMED,
         Reason.EXTENSION_NOT_ALLOWED,
@@ -98,10 +103,6 @@ REASONS: dict[str, tuple[Reason, ...]] = {
         Reason.INVALID_SPEC,
     ),
 }
-NOT_YET = {
-    ("Database", "owner"),
-    ("Database", "adopt"),
-}
 
 
 def page(kind: str) -> Path:
@@ -133,8 +134,7 @@ def _reasons(kind: str) -> Iterator[Sequence[str]]:
 
 def _fields(kind: str) -> Iterator[Sequence[str]]:
     for path, field in _walk(KINDS[kind].spec, ""):
-        later = " **Not in this version.**" if (kind, re.split(r"[.\[{]", path)[0]) in NOT_YET else ""
-        yield f"`{path}`", _default(field), f"{_escaped(field.description or '')}{later}"
+        yield f"`{path}`", _default(field), _escaped(field.description or "")
 
 
 def _walk(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, Any]]:

@@ -205,22 +205,3 @@ async def test_a_template_of_ones_own_is_planned_once(world: World) -> None:
     assert world.database_key() in recording.planned
     await world.settled_and_ready()
     assert await world.plan() == {}
-
-
-@pytest.mark.majors(18)
-@pytest.mark.parametrize(
-    ("kind", "spec"),
-    [
-        ("database", {"adopt": True}),
-        ("database", {"owner": "somebody"}),
-    ],
-    ids=str,
-)
-@scenario
-async def test_what_this_version_cannot_do_is_said(world: World, kind: str, spec: dict[str, Any]) -> None:
-    await with_databases(world, *([] if kind == "database" else ["app"]))
-    await (world.user(**spec) if kind == "user" else world.database(**spec))
-    await world.settle()
-    key = world.user_key() if kind == "user" else world.database_key()
-    assert await world.reason(key) == "UnsupportedField"
-    assert world.login() not in world.left()

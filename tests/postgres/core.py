@@ -25,6 +25,7 @@ from dbtether.postgres.roles import guards as login_guards
 from dbtether.postgres.roles import plan as login_plan
 from dbtether.postgres.roles.model import Access, DesiredLogin, ObservedLogin, role_names
 from dbtether.postgres.server.access import Server
+from dbtether.postgres.server.looking import look_from_outside, look_inside
 from dbtether.postgres.statement import Statement
 
 INSTALLATION = "test"
@@ -115,13 +116,8 @@ def desired_login(name: str, *access: tuple[str, Group], **changes: object) -> D
 
 async def observe_database(server: Server, desired: DesiredDatabase) -> ObservedDatabase:
     """What a plan for the database looks at."""
-    shared = await server.shared(desired.own_roles, [desired.name, desired.template])
-    database = shared.databases.get(desired.name)
-    inside = await server.inside(database, desired.name, [e.name for e in desired.extensions])
-    template = shared.databases.get(desired.template)
-    return await with_left_over(
-        server, desired, ObservedDatabase(server.facts, database, shared.roles, inside, template)
-    )
+    observed = await look_inside(server, desired, await look_from_outside(server, desired))
+    return await with_left_over(server, desired, observed)
 
 
 async def plan_database(server: Server, desired: DesiredDatabase) -> tuple[Statement, ...]:
@@ -169,13 +165,15 @@ async def settle_database(server: Server, desired: DesiredDatabase) -> None:
     await make_database(server, desired)
     if not database_plan.sees_everything(desired, observed):
         await make_database(server, desired)
-    assert await plan_database(server, desired) == ()
+    left = await plan_database(server, desired)
+    assert left == (), [item.text for item in left]
 
 
 async def settle_login(server: Server, desired: DesiredLogin) -> None:
     """Apply once, then be sure that nothing is left to do; the password is not read back."""
     await make_login(server, desired)
-    assert await plan_login(server, replace(desired, verifier=None)) == ()
+    left = await plan_login(server, replace(desired, verifier=None))
+    assert left == (), [item.text for item in left]
 
 
 async def plan_login_drop(server: Server, desired: DesiredLogin) -> tuple[Statement, ...]:
@@ -203,7 +201,7 @@ async def drop_database(server: Server, desired: DesiredDatabase) -> tuple[State
     users = [session.user for session in sessions if session.user]
     shared = await server.shared([*desired.roles.all, *users], [desired.name])
     observed = database_drop.ObservedDatabaseDrop(
-        server.facts, shared.databases.get(desired.name), shared.roles, sessions
+        server.facts, shared.databases.get(desired.name), shared.roles, sessions, desired.known_owners
     )
     if (blocked := database_drop.foreign_session(desired.name, observed)) is not None:
         raise blocked

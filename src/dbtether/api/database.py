@@ -254,6 +254,8 @@ class DatabaseStatus(KindStatus):
     """Name in PostgreSQL."""
     ownership_tracked: bool | None = None
     """Whether the owner role carries our marker."""
+    owner: str | None = None
+    """Role that owns the database."""
     created_by_us: bool | None = None
     """Whether the operator created the database (it adopted it otherwise)."""
     drift: tuple[str, ...] = ()

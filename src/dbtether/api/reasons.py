@@ -72,6 +72,7 @@ class Reason(StrEnum):
     MISSING_PRIVILEGES = "MissingPrivileges"
 
     DATABASE_NOT_OURS = "DatabaseNotOurs"
+    ADOPTION_PLANNED = "AdoptionPlanned"
     ROLE_NOT_OURS = "RoleNotOurs"
     DATABASE_CONFLICT = "DatabaseConflict"
     ROLE_CONFLICT = "RoleConflict"
@@ -243,7 +244,7 @@ EXPLANATIONS: Mapping[Reason, Explanation] = {
     ),
     Reason.REFERENCE_NOT_ALLOWED: _explain(
         "The target of a reference does not allow this namespace, or does not exist.",
-        "Ask its owner to add the namespace to allowedNamespaces.",
+        "Ask its owner to add the namespace to allowedNamespaces; a role: name another, or have adoptable list it.",
     ),
     Reason.PRIVILEGES_TOO_HIGH: _explain(
         "The DBCluster's maxPrivileges allows this namespace less.",
@@ -313,6 +314,10 @@ EXPLANATIONS: Mapping[Reason, Explanation] = {
     Reason.DATABASE_NOT_OURS: _explain(
         "A database of this name exists and is not marked for this resource.",
         "Choose another databaseName, or set adopt and let the DBCluster's adoptable allow it.",
+    ),
+    Reason.ADOPTION_PLANNED: _explain(
+        "The database would be adopted, and driftPolicy Report only lists in status.drift what that changes.",
+        "Read status.drift; set driftPolicy: Repair to have exactly that done.",
     ),
     Reason.ROLE_NOT_OURS: _explain(
         "A role of this name exists and is not marked for this resource.",

@@ -7,13 +7,22 @@ from dataclasses import dataclass, replace
 
 from dbtether.api.database import DatabasePhase, DatabaseSpec, DriftPolicy, ExtensionStatus, WaitingGrant, database_name
 from dbtether.api.dbcluster import DBClusterSpec
-from dbtether.api.kinds import CONFIRM_DELETE, FORCE_ADOPT
+from dbtether.api.kinds import CONFIRM_DELETE
 from dbtether.api.model import MAX_STATUS_ENTRIES
 from dbtether.api.names import marker, parse_marker
 from dbtether.api.references import DeletionPolicy
 from dbtether.api.resource import Key, Resource
 from dbtether.api.validation import validate_resource
+from dbtether.controllers.adoption import Claim, given_away, released_to, releases_to
 from dbtether.controllers.base import Controller, connected_server
+from dbtether.controllers.databaseadopt import (
+    known_owners,
+    may_adopt,
+    named_owners,
+    wants_to_adopt,
+    was_adopted,
+    without_leaving,
+)
 from dbtether.controllers.drift import NO_DRIFT, is_drift, report_drift
 from dbtether.controllers.grants import grants_hash, wanted_grant_groups
 from dbtether.controllers.report import Level, Report
@@ -27,11 +36,15 @@ from dbtether.postgres.databases.model import (
     DesiredExtension,
     DesiredSchema,
     ObservedDatabase,
+    new_database_acl,
 )
+from dbtether.postgres.databases.ownership import allies, is_adoption, is_ours, wanted_owner
 from dbtether.postgres.databases.plan import plan, sees_everything
+from dbtether.postgres.grants.acl import PUBLIC
 from dbtether.postgres.guards import first_blocked, quoted
 from dbtether.postgres.roles.model import role_names
 from dbtether.postgres.server.access import Server
+from dbtether.postgres.server.looking import look_from_outside, look_inside
 from dbtether.postgres.statement import Statement
 from dbtether.runtime.reconcile import Again, Done, Outcome
 from dbtether.runtime.store import EventType
@@ -45,6 +58,7 @@ _MAX_PHRASES = 5
 class _Context:
     resource: Resource
     spec: DatabaseSpec
+    cluster: DBClusterSpec
     server: Server
     desired: DesiredDatabase
     users: Mapping[str, tuple[Key, ...]]
@@ -59,22 +73,24 @@ class DatabaseController(Controller):
     async def ensure(self, resource: Resource) -> Outcome:
         """Create or repair the database. Raises Waiting, Retryable or Blocked."""
         spec = validate_resource(DatabaseSpec, resource)
-        _refuse_unsupported(resource, spec)
         _refuse_another_name(resource, spec)
         cluster, server = await connected_server(self.world, spec.cluster_ref.name, resource.key.namespace)
         groups = await wanted_grant_groups(self.world, resource, spec, cluster, server.facts)
         desired = desired_database(resource, spec, cluster, self.world.store.installation)
         desired = replace(desired, grant_groups=tuple(groups))
-        context = _Context(resource, spec, server, desired, {group.name: users for group, users in groups.items()})
+        users = {group.name: users for group, users in groups.items()}
         async with server.lock(desired.roles.owner):
-            observed = await self._observe(context)
-            self._refuse_conflict(context, observed)
+            context, observed = await self._observe(_Context(resource, spec, cluster, server, desired, users))
+            desired = context.desired
             if (blocked := first_blocked(GUARDS, desired, observed)) is not None:
                 raise blocked
             if observed.database is None and desired.roles.owner in observed.roles:
                 await _refuse_renamed(server, desired.name, desired.roles.owner)
             statements = plan(desired, observed)
             drift: tuple[Statement, ...] = ()
+            if statements and spec.drift_policy is DriftPolicy.REPORT and is_adoption(desired, observed):
+                await self._report_adoption(context, statements)
+                return Done()
             if statements and _only_reports(context):
                 asked = _grants_asked_for(context, observed)
                 drift, statements = tuple(item for item in statements if item not in asked), asked
@@ -100,7 +116,7 @@ class DatabaseController(Controller):
         """Drop the database with its roles where the policy says so. Raises Waiting, Retryable or Blocked."""
         spec = validate_resource(DatabaseSpec, resource)
         name = str(resource.status["databaseName"])
-        if spec.deletion_policy is DeletionPolicy.RETAIN:
+        if spec.deletion_policy is DeletionPolicy.RETAIN or released_to(resource) is not None:
             return
         if spec.deletion_protection and resource.annotations.get(CONFIRM_DELETE) != name:
             message = (
@@ -111,26 +127,41 @@ class DatabaseController(Controller):
             await self.world.store.record_event(resource, EventType.WARNING, "DeletionProtected", message)
             return
         cluster = spec.cluster_ref.name
-        _, server = await connected_server(self.world, cluster, resource.key.namespace, was_admitted=True)
-        async with server.lock(role_names(name).owner):
-            await self._drop(resource, name, cluster, server)
+        cluster_spec, server = await connected_server(self.world, cluster, resource.key.namespace, was_admitted=True)
+        desired = replace(
+            desired_database(resource, spec, cluster_spec, self.world.store.installation),
+            name=name,
+            roles=role_names(name),
+        )
+        async with server.lock(desired.roles.owner):
+            await self._drop(_Context(resource, spec, cluster_spec, server, desired, {}))
 
     async def give_up(self, resource: Resource) -> str:
         """Let go of it; the database stays where it is."""
         return f"database {resource.status['databaseName']} with its roles on DBCluster {self.group(resource.key)}"
 
-    async def _observe(self, context: _Context) -> ObservedDatabase:
-        desired, server = context.desired, context.server
-        shared = await server.shared(desired.own_roles, [desired.name, desired.template])
-        database = shared.databases.get(desired.name)
-        wanted = [extension.name for extension in desired.extensions]
-        owner = shared.roles.get(desired.roles.owner)
-        # Never connect to a database before it is known to be ours.
-        is_ours = database is None or (owner is not None and database.owner == owner.name)
-        inside = await server.inside(database, desired.name, wanted) if is_ours else None
-        template = shared.databases.get(desired.template)
-        observed = ObservedDatabase(server.facts, database, shared.roles, inside, template)
-        return await with_left_over(server, desired, observed, self.world.leaving) if is_ours else observed
+    async def _observe(self, context: _Context) -> tuple[_Context, ObservedDatabase]:
+        """The database as it is, and what is wanted of it now that everybody asked has consented, or not."""
+        resource, spec, server = context.resource, context.spec, context.server
+        desired = without_leaving(self.world, resource, context.desired)
+        outside = await look_from_outside(server, desired)
+        owner = outside.roles.get(desired.roles.owner)
+        found = parse_marker(owner.comment) if owner else None
+        if (blocked := given_away(resource, f"Database {desired.name}", found)) is not None:
+            raise blocked
+        self._refuse_conflict(context, outside)
+        known = known_owners(self.world, resource, context.cluster, desired, outside)
+        desired = replace(desired, known_owners=known)
+        adopts = await may_adopt(self.world, _claim(context), server.maintenance_database, desired, outside)
+        revokes = spec.revoke_public_connect
+        if revokes is None:
+            revokes = not (adopts or was_adopted(resource, spec, outside))
+        context = replace(context, desired=replace(desired, adopts=adopts, revoke_public_connect=revokes))
+        # Never connect to a database before it is known to be ours, or given to us.
+        if adopts or is_ours(desired, outside):
+            observed = await look_inside(server, context.desired, outside)
+            return context, await with_left_over(server, context.desired, observed, self.world.leaving)
+        return context, outside
 
     def _wake_users(self, context: _Context, observed: ObservedDatabase) -> None:
         """Those that wait for a grant group that was made just now."""
@@ -146,7 +177,7 @@ class DatabaseController(Controller):
         if owner is not None and parse_marker(owner.comment) == desired.marker:
             return
         first = self.world.directory.holder(resource.key, context.spec.cluster_ref.name, desired.name)
-        if first is None:
+        if first is None or releases_to(first, resource.key):
             return
         other = str(first.key) if first.key.namespace == resource.key.namespace else "a Database of another namespace"
         raise Blocked(
@@ -158,21 +189,11 @@ class DatabaseController(Controller):
     async def _apply(self, context: _Context, observed: ObservedDatabase, statements: Sequence[Statement]) -> None:
         resource, desired = context.resource, context.desired
         is_new = observed.database is None
-        phase = DatabasePhase.CREATING if is_new else resource.status.get("phase", DatabasePhase.CREATING)
-        if is_new or resource.status.get("databaseName") != desired.name:
-            await self.world.write(
-                resource,
-                Report(
-                    phase,
-                    Level.PROGRESSING,
-                    "Creating",
-                    f"Creating database {desired.name}",
-                    {"databaseName": desired.name},
-                ),
-            )
+        await self._record(context, observed)
 
         async def plan_again() -> Sequence[Statement]:
-            return plan(desired, await self._observe(context))
+            again, seen = await self._observe(context)
+            return plan(again.desired, seen)
 
         try:
             await self.world.run(
@@ -190,10 +211,26 @@ class DatabaseController(Controller):
         if not is_new and not self.world.executor.only_plans:
             await self._tell_repairs(resource, statements)
 
+    async def _record(self, context: _Context, observed: ObservedDatabase) -> None:
+        """Write down what is about to be made, so that a crash in between leaves nothing that nobody undoes."""
+        resource, desired = context.resource, context.desired
+        settings = sorted({name for name, _ in desired.settings} | desired.previous_settings)
+        fields: dict[str, object] = {"databaseName": desired.name, "appliedSettings": settings}
+        if resource.status.get("createdByUs") is None:
+            fields["createdByUs"] = not (desired.adopts or was_adopted(resource, context.spec, observed))
+        if observed.database is None or resource.status.get("databaseName") is None:
+            is_new = observed.database is None
+            phase = DatabasePhase.CREATING if is_new else resource.status.get("phase", DatabasePhase.CREATING)
+            verb = "Adopting" if desired.adopts else "Creating"
+            message = f"{verb} database {desired.name}"
+            await self.world.write(resource, Report(phase, Level.PROGRESSING, "Creating", message, fields))
+        elif settings != sorted(resource.status.get("appliedSettings", [])):
+            await self.world.record(resource, {"appliedSettings": settings})
+
     async def _undo(self, context: _Context) -> None:
         """Take back the roles of a database that the server refused to create, so that nothing is half-made."""
         name, server = context.desired.name, context.server
-        observed = await _observe_drop(server, name)
+        observed = await self._observe_drop(context)
         if observed.database is None:
             statements = plan_drop(name, context.desired.marker, context.desired.roles, observed)
             # What cannot be taken back now is found again by the next attempt, or by the deletion.
@@ -213,7 +250,8 @@ class DatabaseController(Controller):
         fields = {
             "databaseName": context.desired.name,
             "ownershipTracked": True,
-            "createdByUs": True,
+            "createdByUs": not (context.desired.adopts or was_adopted(context.resource, context.spec, observed)),
+            "owner": wanted_owner(context.desired, observed),
             **_extensions(context.desired, observed),
             **_grants(context.desired, observed),
             "appliedSettings": [name for name, _ in context.desired.settings],
@@ -221,6 +259,17 @@ class DatabaseController(Controller):
             **NO_DRIFT,
         }
         await self.world.write(context.resource, Report(DatabasePhase.READY, Level.READY, "Ready", message, fields))
+
+    async def _report_adoption(self, context: _Context, statements: Sequence[Statement]) -> None:
+        """driftPolicy Report: say first what taking the database over would change."""
+        lines = [statement.purpose for statement in statements]
+        message = (
+            f"Adopting database {context.desired.name} takes {len(lines)} steps, see status.drift: set "
+            f"spec.driftPolicy to Repair to have exactly that done"
+        )
+        fields = {"drift": lines[:MAX_STATUS_ENTRIES], "driftCount": len(lines)}
+        report = Report(DatabasePhase.WAITING, Level.STALLED, "AdoptionPlanned", message, fields)
+        await self.world.write(context.resource, report)
 
     async def _report_drift(
         self, context: _Context, observed: ObservedDatabase, statements: Sequence[Statement]
@@ -243,30 +292,42 @@ class DatabaseController(Controller):
         )
         return Done()
 
-    async def _drop(self, resource: Resource, name: str, cluster: str, server: Server) -> None:
-        mark = marker(resource.key.namespace, resource.key.name, self.world.store.installation)
+    async def _drop(self, context: _Context) -> None:
+        resource, desired, server = context.resource, context.desired, context.server
+        name = desired.name
 
         async def plan_again() -> Sequence[Statement]:
-            return plan_drop(name, mark, role_names(name), await _observe_drop(server, name))
+            return plan_drop(name, desired.marker, desired.roles, await self._observe_drop(context))
 
         # Our own idle connections would hold the DROP back, and count as sessions.
         await server.pool.close_database(name)
-        observed = await _observe_drop(server, name)
-        if (blocked := marker_lost(mark, role_names(name), observed)) is not None:
+        observed = await self._observe_drop(context)
+        if (blocked := marker_lost(desired.marker, desired.roles, observed)) is not None:
             raise blocked
-        statements = plan_drop(name, mark, role_names(name), observed)
+        statements = plan_drop(name, desired.marker, desired.roles, observed)
         if statements and observed.database is None:
-            await _refuse_renamed(server, name, role_names(name).owner)
+            await _refuse_renamed(server, name, desired.roles.owner)
         if not statements:
             return
         if (blocked := foreign_session(name, observed)) is not None:
             raise blocked
-        await self.world.run(resource, cluster, server, statements, plan_again)
+        await self.world.run(resource, context.spec.cluster_ref.name, server, statements, plan_again)
         if self.world.executor.only_plans:
             return
         after = await server.shared([], [name])
         if name in after.databases:
             raise Retryable("Retrying", f"Database {name} is still there; trying again")
+
+    async def _observe_drop(self, context: _Context) -> ObservedDatabaseDrop:
+        server, desired = context.server, context.desired
+        sessions = await server.sessions(desired.name)
+        users = [session.user for session in sessions if session.user]
+        # What the spec names counts only when the database is really that role's.
+        unnamed = replace(desired, owner=None, schemas=(), template="template0")
+        outside = await look_from_outside(server, unnamed)
+        known = known_owners(self.world, context.resource, context.cluster, unnamed, outside)
+        shared = await server.shared([*desired.roles.all, *users], [desired.name])
+        return ObservedDatabaseDrop(server.facts, shared.databases.get(desired.name), shared.roles, sessions, known)
 
 
 async def _refuse_renamed(server: Server, name: str, owner: str) -> None:
@@ -280,11 +341,16 @@ async def _refuse_renamed(server: Server, name: str, owner: str) -> None:
         )
 
 
-async def _observe_drop(server: Server, name: str) -> ObservedDatabaseDrop:
-    sessions = await server.sessions(name)
-    users = [session.user for session in sessions if session.user]
-    shared = await server.shared([*role_names(name).all, *users], [name])
-    return ObservedDatabaseDrop(server.facts, shared.databases.get(name), shared.roles, sessions)
+def _claim(context: _Context) -> Claim:
+    return Claim(
+        context.resource,
+        context.desired.marker,
+        context.spec.cluster_ref.name,
+        context.cluster,
+        context.desired.name,
+        wants_to_adopt(context.resource, context.spec),
+        context.desired.roles.owner,
+    )
 
 
 def desired_database(
@@ -311,6 +377,7 @@ def desired_database(
         ),
         allowed_extensions=frozenset(cluster.allowed_extensions),
         schemas=tuple(DesiredSchema(schema.name, schema.owner) for schema in spec.schemas),
+        owner=spec.owner,
         template=spec.template,
         encoding=None if spec.encoding is None else spec.encoding.value,
         lc_collate=spec.lc_collate,
@@ -320,19 +387,7 @@ def desired_database(
         connection_limit=spec.connection_limit,
         settings=tuple(sorted(spec.settings.items())),
         previous_settings=frozenset(resource.status.get("appliedSettings", ())),
-        revoke_public_connect=spec.revoke_public_connect is not False,
     )
-
-
-def _refuse_unsupported(resource: Resource, spec: DatabaseSpec) -> None:
-    """A field that asks for what this version cannot do is never passed over in silence."""
-    wanted = []
-    if spec.owner is not None:
-        wanted.append("spec.owner")
-    if spec.adopt or resource.annotations.get(FORCE_ADOPT) == "true":
-        wanted.append("spec.adopt")
-    if wanted:
-        raise Blocked("UnsupportedField", f"{', '.join(wanted)}: this version cannot do that yet; leave it out")
 
 
 def _refuse_another_name(resource: Resource, spec: DatabaseSpec) -> None:
@@ -389,8 +444,14 @@ def _listed(phrases: Sequence[str]) -> str:
 def _notes(context: _Context, observed: ObservedDatabase) -> list[str]:
     """What a person should know although the database is ready."""
     notes = []
-    if not context.desired.revoke_public_connect:
-        notes.append("every login of the server can connect (spec.revokePublicConnect is false)")
+    desired = context.desired
+    absent = [name for name in named_owners(desired) if name not in observed.roles]
+    if absent:
+        notes.append(f"{', '.join(absent)} shall own it or schemas of it, and does not exist yet: it goes over then")
+    if not desired.revoke_public_connect and _is_open_to_public(observed):
+        notes.append("every login of the server can connect (close it with spec.revokePublicConnect: true)")
+    if others := _foreign_owners(context, observed):
+        notes.append(f"what {', '.join(others)} owns in it was left as it is")
     notes += [
         f"role {name} has no users any more, but cannot be dropped: take back what was granted to it by hand"
         for name in held_back(context.desired, observed)
@@ -401,3 +462,18 @@ def _notes(context: _Context, observed: ObservedDatabase) -> list[str]:
             f"database {context.desired.name}, {cure}"
         )
     return notes
+
+
+def _is_open_to_public(observed: ObservedDatabase) -> bool:
+    acl = new_database_acl("") if observed.database is None else observed.database.acl
+    return any(item.grantee == PUBLIC and item.privilege == "CONNECT" for item in acl)
+
+
+def _foreign_owners(context: _Context, observed: ObservedDatabase) -> list[str]:
+    """Who else has schemas or tables in an adopted database."""
+    if observed.inside is None or not was_adopted(context.resource, context.spec, observed):
+        return []
+    owners = {schema.owner for schema in observed.inside.schemas if schema.name != "public"}
+    owners |= {group.owner for group in observed.inside.relations}
+    known = {*context.desired.roles.all, *allies(context.desired, observed), "pg_database_owner"}
+    return sorted(owners - known)

@@ -57,6 +57,16 @@ class Directory:
         others = {other.key for name in claimed_names(resource) for other in self._others(resource.key, name)}
         return tuple(sorted(other for other in others if self.cluster_of(other) == cluster))
 
+    def claimants(self, database: Resource, login: str) -> tuple[Key, ...]:
+        """The DatabaseUsers of the Database's namespace and cluster that claim a login, sorted."""
+        cluster, namespace = self.cluster_of(database.key), database.key.namespace
+        keys = self._by_name.get(("DatabaseUser", login), set())
+        return tuple(sorted(key for key in keys if key.namespace == namespace and self.cluster_of(key) == cluster))
+
+    def is_leaving(self, database: Resource, login: str) -> bool:
+        """Whether a DatabaseUser of the Database's namespace that claims a login is being deleted."""
+        return any(self._resources[key].deleted is not None for key in self.claimants(database, login))
+
     def _others(self, key: Key, name: str) -> list[Resource]:
         return [self._resources[other] for other in self._by_name.get((key.kind, name), ()) if other != key]
 

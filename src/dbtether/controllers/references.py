@@ -27,11 +27,22 @@ def references_of_storage(resource: Resource) -> Iterator[Key]:
 
 
 def references_of_database(resource: Resource) -> Iterator[Key]:
-    """Its DBCluster, and the namespace whose labels that one may ask for."""
+    """Its DBCluster, the namespace whose labels that one may ask for, and who makes the roles it names as owners."""
     yield Key("Namespace", "", resource.key.namespace)
+    for owner in owners_of(resource):
+        yield Key("DatabaseUser", resource.key.namespace, owner)
     part = resource.spec.get("clusterRef")
     if isinstance(part, dict) and isinstance(part.get("name"), str):
         yield Key("DBCluster", "", part["name"])
+
+
+def owners_of(database: Resource) -> Iterator[str]:
+    """The roles that a Database's spec names as owners, of itself and of its schemas."""
+    schemas = database.spec.get("schemas")
+    parts = [database.spec, *(schemas if isinstance(schemas, list) else [])]
+    for part in parts:
+        if isinstance(part, dict) and isinstance(owner := part.get("owner"), str):
+            yield owner
 
 
 def references_of_user(resource: Resource) -> Iterator[Key]:
@@ -70,5 +81,8 @@ def with_rivals(references: References, directory: Directory) -> References:
         if cluster := directory.cluster_of(resource.key):
             yield Key("DBCluster", "", cluster)
         yield from directory.rivals(resource)
+        if resource.key.kind == "Database":
+            for owner in owners_of(resource):
+                yield from directory.claimants(resource, owner)
 
     return found

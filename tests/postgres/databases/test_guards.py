@@ -16,6 +16,7 @@ from dbtether.postgres.databases.model import (
     Inside,
     ObservedDatabase,
 )
+from dbtether.postgres.databases.ownership import owner_not_theirs_to_name
 from dbtether.postgres.guards import first_blocked
 
 DESIRED = desired_database("app")
@@ -145,11 +146,11 @@ def _without(*names: str) -> dict[str, object]:
             id="an untrusted extension",
         ),
         pytest.param(
-            guards.schema_owner_not_ours,
+            owner_not_theirs_to_name,
             {"schemas": (DesiredSchema("s", "dbtether_other_admin"),)},
             {},
             "ReferenceNotAllowed",
-            "dbtether_other_admin cannot own schema s",
+            "dbtether_other_admin cannot own anything here",
             id="a schema's owner that is another database's role",
         ),
         pytest.param(

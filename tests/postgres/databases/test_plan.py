@@ -134,7 +134,7 @@ def test_new_database(facts: ServerFacts, expected: list[str]) -> None:
 
 def test_an_admin_that_cannot_look_inside_is_let_in_first() -> None:
     desired = desired_database("app")
-    roles = {name: role(name) for name in desired.roles.all}
+    roles = {name: role(name, comment=str(desired.marker)) for name in desired.roles.all}
     observed = ObservedDatabase(server(15), database("app", "dbtether_app_owner", admin_can_connect=False), roles, None)
     assert lines(plan(desired, observed))[:2] == ["GRANT app_owner TO rds", "GRANT app_admin TO rds"]
     assert not sees_everything(desired, observed)

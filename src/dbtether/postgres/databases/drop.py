@@ -32,6 +32,8 @@ class ObservedDatabaseDrop:
     roles: Mapping[str, Role] = field(default_factory=dict)
     """Its own roles, and the logins that are connected to it."""
     sessions: tuple[Session, ...] = ()
+    known_owners: frozenset[str] = frozenset()
+    """Roles beside the owner role that own the database by the resource's own doing."""
 
 
 def plan_drop(name: str, marker: Marker, names: RoleNames, observed: ObservedDatabaseDrop) -> tuple[Statement, ...]:
@@ -40,7 +42,7 @@ def plan_drop(name: str, marker: Marker, names: RoleNames, observed: ObservedDat
     if owner is None or parse_marker(owner.comment) != marker:
         return ()
     statements: list[Statement] = []
-    if observed.database is not None and observed.database.owner == names.owner:
+    if observed.database is not None and observed.database.owner in {names.owner, *observed.known_owners}:
         statements += _database(name, names, observed)
     statements += _groups(names, observed)
     if not administered_logins(owner, names):

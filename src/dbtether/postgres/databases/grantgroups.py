@@ -11,7 +11,14 @@ from psycopg import sql
 
 from dbtether.api.names import ROLE_PREFIX, is_grant_group
 from dbtether.postgres.databases.model import DesiredDatabase, Inside, ObservedDatabase, new_database_acl
-from dbtether.postgres.databases.powers import acting_as, creators, manageable_owners
+from dbtether.postgres.databases.ownership import allies
+from dbtether.postgres.databases.powers import (
+    acting_as,
+    acting_as_database_owner,
+    acting_for,
+    creators,
+    manageable_owners,
+)
 from dbtether.postgres.grants.acl import Acl
 from dbtether.postgres.grants.groups import ALL_TABLES, GrantGroup
 from dbtether.postgres.grants.model import ObjectKind, RelationGroup, Schema
@@ -158,7 +165,7 @@ def _revocable(name: str, desired: DesiredDatabase, observed: ObservedDatabase) 
     inside = observed.inside
     if inside is None:
         return 0
-    owners, server = manageable_owners(desired, observed.server), observed.server
+    owners, server = manageable_owners(desired, observed, allies(desired, observed)), observed.server
     lists: list[tuple[Acl, str, int]] = [
         *((group.acl, group.owner, len(group.names)) for group in inside.relations),
         *((schema.acl, schema.owner, 1) for schema in inside.schemas),
@@ -172,7 +179,9 @@ def _revocable(name: str, desired: DesiredDatabase, observed: ObservedDatabase) 
         and _in(acl, name)
         and all(item.grantor == owner for item in acl if item.grantee == name)
     ]
-    defaults = [item for item in inside.default_acls if item.creator in creators(desired, server)]
+    defaults = [
+        item for item in inside.default_acls if item.creator in creators(desired, server, allies(desired, observed))
+    ]
     return sum(cleared) + sum(_in(item.acl, name) for item in defaults)
 
 
@@ -214,7 +223,7 @@ def grant_group_privileges(desired: DesiredDatabase, observed: ObservedDatabase,
     definitions = _definitions(desired, observed)
     if not definitions.ruled:
         return
-    owners, server = manageable_owners(desired, observed.server), observed.server
+    owners, server = manageable_owners(desired, observed, allies(desired, observed)), observed.server
     yield from _on_database(desired, observed, definitions)
     for schema in inside.schemas:
         if server.is_superuser or schema.owner in owners:
@@ -227,8 +236,8 @@ def grant_group_privileges(desired: DesiredDatabase, observed: ObservedDatabase,
                 schema.owner,
                 as_role=owners.get(schema.owner),
             )
-    for creator in creators(desired, server):
-        yield from _on_future(desired, inside, definitions, creator, acting_as(server, creator))
+    for creator in creators(desired, server, allies(desired, observed)):
+        yield from _on_future(desired, inside, definitions, creator, acting_for(desired, server, creator))
     for relations in inside.relations:
         if server.is_superuser or relations.owner in owners:
             yield from _on_relations(desired, relations, definitions, owners.get(relations.owner))
@@ -237,7 +246,8 @@ def grant_group_privileges(desired: DesiredDatabase, observed: ObservedDatabase,
 def _on_database(
     desired: DesiredDatabase, observed: ObservedDatabase, definitions: _Definitions
 ) -> Iterator[Statement]:
-    database, owner = observed.database, desired.roles.owner
+    database = observed.database
+    owner = desired.roles.owner if database is None else database.owner
     acl = new_database_acl(owner) if database is None else database.acl
     yield from object_grants(
         ObjectKind.DATABASE,
@@ -246,7 +256,7 @@ def _on_database(
         definitions.of("", "", _grantees(acl)),
         acl,
         owner,
-        as_role=acting_as(observed.server, owner),
+        as_role=acting_as_database_owner(desired, observed),
         run_in="",
     )
 
@@ -343,7 +353,7 @@ def _what_is_missing(
     schema: str,
     table: str,
 ) -> str | None:
-    owners, server = manageable_owners(desired, observed.server), observed.server
+    owners, server = manageable_owners(desired, observed, allies(desired, observed)), observed.server
     found = schemas.get(schema)
     if found is None:
         if any(new.name == schema for new in desired.schemas):

@@ -5,6 +5,13 @@ from collections.abc import Callable
 from dbtether.api.names import Group, parse_marker
 from dbtether.errors import Blocked
 from dbtether.postgres.databases.model import DesiredDatabase, ObservedDatabase
+from dbtether.postgres.databases.ownership import (
+    allies,
+    is_ours,
+    owner_not_theirs_to_name,
+    owner_too_powerful,
+    previous_owner_out_of_reach,
+)
 from dbtether.postgres.databases.plan import is_unfinished
 from dbtether.postgres.databases.powers import manageable_owners
 from dbtether.postgres.grants.acl import PUBLIC
@@ -23,7 +30,7 @@ def server_is_read_only(_: DesiredDatabase, observed: ObservedDatabase) -> Verdi
 def owner_role_not_ours(desired: DesiredDatabase, observed: ObservedDatabase) -> Verdict:
     """The trusted marker is the owner role's comment: its members cannot change it."""
     role = observed.roles.get(desired.roles.owner)
-    if role is None or parse_marker(role.comment) == desired.marker:
+    if role is None or parse_marker(role.comment) == desired.marker or desired.adopts:
         return None
     return Blocked(
         "DatabaseNotOurs",
@@ -37,13 +44,13 @@ def database_not_ours(desired: DesiredDatabase, observed: ObservedDatabase) -> V
     database = observed.database
     if database is None:
         return None
-    owner = observed.roles.get(desired.roles.owner)
-    if owner is not None and database.owner == owner.name:
+    if desired.adopts or is_ours(desired, observed):
         return None
     return Blocked(
         "DatabaseNotOurs",
         f"Database {desired.name} exists already (owner {database.owner}) and was not made for this resource: "
-        f"nothing was changed; choose another spec.databaseName",
+        f"nothing was changed; choose another spec.databaseName, or set spec.adopt and have the DBCluster's "
+        f"spec.adoptable list it for this namespace",
     )
 
 
@@ -262,18 +269,6 @@ def template_not_public(desired: DesiredDatabase, observed: ObservedDatabase) ->
     )
 
 
-def schema_owner_not_ours(desired: DesiredDatabase, observed: ObservedDatabase) -> Verdict:
-    """Another tenant's role, or the admin's, must not come to own anything here: it could not be dropped then."""
-    for schema in desired.schemas:
-        if schema.owner and schema.owner not in desired.roles.all:
-            return Blocked(
-                "ReferenceNotAllowed",
-                f"spec.schemas: {schema.owner} cannot own schema {schema.name}: leave the owner out, or name a role "
-                f"of this database ({', '.join(desired.roles.all)})",
-            )
-    return None
-
-
 def extension_version_not_available(desired: DesiredDatabase, observed: ObservedDatabase) -> Verdict:
     """Before anything is made: an extension of a version that the server lacks."""
     available = {e.name: e for e in observed.inside.available} if observed.inside is not None else {}
@@ -315,7 +310,7 @@ def public_left_open(desired: DesiredDatabase, observed: ObservedDatabase) -> st
     public = next((schema for schema in schemas if schema.name == "public"), None)
     if public is None or observed.server.is_superuser:
         return None
-    if public.owner in manageable_owners(desired, observed.server):
+    if public.owner in manageable_owners(desired, observed, allies(desired, observed)):
         return None
     if not any(item.grantee == PUBLIC and item.privilege == "CREATE" for item in public.acl):
         return None
@@ -340,7 +335,9 @@ GUARDS: tuple[Guard, ...] = (
     untrusted_needs_superuser,
     extension_needs_preload,
     template_not_public,
-    schema_owner_not_ours,
+    owner_not_theirs_to_name,
+    owner_too_powerful,
+    previous_owner_out_of_reach,
     extension_version_not_available,
     extension_schema_missing,
 )

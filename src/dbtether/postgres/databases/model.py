@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from psycopg import sql
+
 from dbtether.api.names import Marker
 from dbtether.postgres.grants.acl import Acl, AclItem
 from dbtether.postgres.grants.groups import GrantGroup
@@ -61,6 +63,33 @@ class AvailableExtension:
 
 
 @dataclass(frozen=True, slots=True)
+class OwnedObject:
+    """Something in a database that changes hands by itself: what belongs to a table or an extension does not."""
+
+    kind: str
+    """SCHEMA, TABLE (and what ALTER TABLE takes), TYPE, ROUTINE or LARGE OBJECT."""
+    schema: str
+    name: str
+    arguments: tuple[tuple[str, str], ...] = ()
+    """Schema and name of a routine's argument types."""
+
+    @property
+    def label(self) -> str:
+        """Its name for people."""
+        return f"{self.kind.lower()} {self.schema}{'.' if self.schema else ''}{self.name}"
+
+    def as_sql(self) -> sql.Composable:
+        """Its name in an ALTER."""
+        if self.kind == "LARGE OBJECT":
+            return sql.Literal(int(self.name))
+        name = sql.Identifier(*((self.schema, self.name) if self.schema else (self.name,)))
+        if self.kind != "ROUTINE":
+            return name
+        types = sql.SQL(", ").join(sql.Identifier(*argument) for argument in self.arguments)
+        return sql.SQL("{}({})").format(name, types)
+
+
+@dataclass(frozen=True, slots=True)
 class Inside:
     """What a connection to the database shows."""
 
@@ -70,6 +99,8 @@ class Inside:
     extensions: tuple[Extension, ...] = ()
     available: tuple[AvailableExtension, ...] = ()
     """Those of the wanted extensions that are not installed but could be."""
+    owned: tuple[OwnedObject, ...] = ()
+    """What the database's owner has in it, when the database is to be another's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +118,7 @@ class DesiredSchema:
 
     name: str
     owner: str | None = None
+    """A role of the database, or one that may own something in it; the admins' group until it is there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +147,12 @@ class DesiredDatabase:
     revoke_public_connect: bool = True
     grant_groups: tuple[GrantGroup, ...] = ()
     """The roles for additional grants that admitted users ask for."""
+    owner: str | None = None
+    """The role that owns the database instead of the owner role of ours, which stays; allowed to."""
+    known_owners: frozenset[str] = frozenset()
+    """Roles that own the database, or schemas of it, by this resource's own doing."""
+    adopts: bool = False
+    """Whether a database and a marker of somebody else's may be taken over: everybody asked has consented."""
 
     @property
     def own_roles(self) -> tuple[str, ...]:
@@ -129,7 +167,7 @@ class ObservedDatabase:
     server: ServerFacts
     database: Database | None
     roles: Mapping[str, Role] = field(default_factory=dict)
-    """Those of the database's own roles that exist, grant groups too, and the admin's."""
+    """Those that exist of the database's own roles, grant groups too, of its owner, and of who is to own something."""
     inside: Inside | None = None
     """None when the database is not there, or cannot be connected to."""
     template: Database | None = None

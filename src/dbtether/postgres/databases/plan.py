@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from psycopg import sql
 
-from dbtether.api.names import ROLE_PREFIX, Group, marker_in, with_marker
+from dbtether.api.names import ROLE_PREFIX, Group, marker_in, parse_marker, with_marker
 from dbtether.postgres.databases.extensions import extension_statements
 from dbtether.postgres.databases.grantgroups import dropped_grant_groups, grant_group_privileges, grant_group_roles
 from dbtether.postgres.databases.model import (
@@ -18,7 +18,23 @@ from dbtether.postgres.databases.model import (
     ObservedDatabase,
     new_database_acl,
 )
-from dbtether.postgres.databases.powers import acting_as, creators, manageable_owners
+from dbtether.postgres.databases.ownership import (
+    allies,
+    desired_schema_owner,
+    handover,
+    is_adoption,
+    join_allies,
+    keep_previous_working,
+    leave_allies,
+    schema_owners,
+)
+from dbtether.postgres.databases.powers import (
+    acting_as,
+    acting_as_database_owner,
+    acting_for,
+    creators,
+    manageable_owners,
+)
 from dbtether.postgres.grants.acl import PUBLIC
 from dbtether.postgres.grants.model import ObjectKind, Schema, group_privileges
 from dbtether.postgres.grants.plan import default_grants, object_grants
@@ -37,6 +53,7 @@ def plan(desired: DesiredDatabase, observed: ObservedDatabase) -> tuple[Statemen
     statements = [*_roles(desired, observed), *_database(desired, observed)]
     if inside is not None:
         statements += _inside(desired, observed, inside)
+        statements += leave_allies(desired, observed)
     statements += dropped_grant_groups(desired, observed)
     return tuple(statements)
 
@@ -49,7 +66,7 @@ def sees_everything(desired: DesiredDatabase, observed: ObservedDatabase) -> boo
     """
     if observed.database is None:
         return desired.template == "template0"
-    return observed.inside is not None
+    return observed.inside is not None and not is_adoption(desired, observed)
 
 
 def _roles(desired: DesiredDatabase, observed: ObservedDatabase) -> Iterator[Statement]:
@@ -57,7 +74,9 @@ def _roles(desired: DesiredDatabase, observed: ObservedDatabase) -> Iterator[Sta
     owner = observed.roles.get(names.owner)
     if owner is None:
         yield from _create_owner(desired, server)
-    elif server.acts_as_owner and not owner.can_create_roles:
+    elif parse_marker(owner.comment) != desired.marker:
+        yield _mark(desired)
+    if owner is not None and server.acts_as_owner and not owner.can_create_roles:
         yield statement(
             f"Let role {names.owner} create the roles of database {desired.name}",
             "",
@@ -77,6 +96,8 @@ def _roles(desired: DesiredDatabase, observed: ObservedDatabase) -> Iterator[Sta
             )
     yield from grant_group_roles(desired, observed)
     yield from _join_admins_group(names, observed)
+    yield from join_allies(desired, observed)
+    yield from keep_previous_working(desired, observed)
     yield from _role_repairs(desired, observed)
 
 
@@ -118,7 +139,12 @@ def _create_owner(desired: DesiredDatabase, server: ServerFacts) -> Iterator[Sta
         owner=sql.Identifier(owner),
         options=options,
     )
-    yield statement(
+    yield _mark(desired)
+
+
+def _mark(desired: DesiredDatabase) -> Statement:
+    owner = desired.roles.owner
+    return statement(
         f"Mark role {owner} as belonging to {desired.marker}",
         "",
         "COMMENT ON ROLE {owner} IS {marker}",
@@ -164,13 +190,15 @@ def _database(desired: DesiredDatabase, observed: ObservedDatabase) -> Iterator[
     database, owner = observed.database, desired.roles.owner
     if database is None:
         yield _create_database(desired)
-    as_role = acting_as(observed.server, owner)
+    else:
+        owner = database.owner
+    as_role = acting_for(desired, observed.server, owner)
     acl = new_database_acl(owner) if database is None else database.acl
     yield from object_grants(
         ObjectKind.DATABASE,
         desired.name,
         [(desired.name,)],
-        _database_privileges(desired, observed.server),
+        _database_privileges(desired, observed.server, owner),
         acl,
         owner,
         as_role=as_role,
@@ -219,13 +247,13 @@ def _create_database(desired: DesiredDatabase) -> Statement:
     )
 
 
-def _database_privileges(desired: DesiredDatabase, server: ServerFacts) -> dict[str, frozenset[str]]:
+def _database_privileges(desired: DesiredDatabase, server: ServerFacts, owner: str) -> dict[str, frozenset[str]]:
     wanted = {
         name: group_privileges(ObjectKind.DATABASE, group, server.major) for group, name in desired.roles.groups.items()
     }
     if desired.revoke_public_connect:
         wanted[PUBLIC] = frozenset()
-    if server.acts_as_owner:
+    if server.acts_as_owner and owner != server.admin:
         # SET without INHERIT does not open the door at login: the admin needs CONNECT of its own.
         wanted[server.admin] = frozenset({"CONNECT"})
     return wanted
@@ -264,35 +292,41 @@ def _properties(desired: DesiredDatabase, database: Database | None, as_role: st
 
 
 def _inside(desired: DesiredDatabase, observed: ObservedDatabase, inside: Inside) -> Iterator[Statement]:
-    yield from _schemas(desired, observed.server, inside)
-    yield from _schema_privileges(desired, observed.server, inside)
+    yield from _schemas(desired, observed, inside)
+    yield from _schema_privileges(desired, observed, inside)
     yield from _default_privileges(desired, observed, inside)
-    yield from _relation_privileges(desired, observed.server, inside)
+    yield from _relation_privileges(desired, observed, inside)
     yield from grant_group_privileges(desired, observed, inside)
+    yield from schema_owners(desired, observed, inside)
+    yield from handover(desired, observed, inside)
     yield from extension_statements(desired, inside, as_role=acting_as(observed.server, desired.roles.owner))
 
 
-def _schemas(desired: DesiredDatabase, server: ServerFacts, inside: Inside) -> Iterator[Statement]:
+def _schemas(desired: DesiredDatabase, observed: ObservedDatabase, inside: Inside) -> Iterator[Statement]:
     existing = {schema.name for schema in inside.schemas}
     for schema in desired.schemas:
         if schema.name not in existing:
-            owner = schema.owner or desired.roles.groups[Group.ADMIN]
+            owner = desired_schema_owner(desired, observed, schema.owner)
             yield statement(
                 f"Create schema {schema.name} in database {desired.name}",
                 desired.name,
                 "CREATE SCHEMA {name} AUTHORIZATION {owner}",
-                as_role=acting_as(server, desired.roles.owner),
+                as_role=acting_as_database_owner(desired, observed),
                 name=sql.Identifier(schema.name),
                 owner=sql.Identifier(owner),
             )
 
 
-def _schema_privileges(desired: DesiredDatabase, server: ServerFacts, inside: Inside) -> Iterator[Statement]:
-    owners = manageable_owners(desired, server)
+def _schema_privileges(desired: DesiredDatabase, observed: ObservedDatabase, inside: Inside) -> Iterator[Statement]:
+    server = observed.server
+    owners = manageable_owners(desired, observed, allies(desired, observed))
     present = list(inside.schemas)
     names = {schema.name for schema in present}
-    admins = desired.roles.groups[Group.ADMIN]
-    present += [Schema(new.name, new.owner or admins, ()) for new in desired.schemas if new.name not in names]
+    present += [
+        Schema(new.name, desired_schema_owner(desired, observed, new.owner), ())
+        for new in desired.schemas
+        if new.name not in names
+    ]
     for schema in present:
         if schema.owner not in owners and not server.is_superuser:
             continue
@@ -313,7 +347,7 @@ def _schema_privileges(desired: DesiredDatabase, server: ServerFacts, inside: In
 
 def _default_privileges(desired: DesiredDatabase, observed: ObservedDatabase, inside: Inside) -> Iterator[Statement]:
     server = observed.server
-    for creator in creators(desired, server):
+    for creator in creators(desired, server, allies(desired, observed)):
         for kind in _DEFAULT_KINDS:
             if kind is ObjectKind.LARGE_OBJECT and server.major < 18:
                 continue
@@ -326,12 +360,13 @@ def _default_privileges(desired: DesiredDatabase, observed: ObservedDatabase, in
                 creator,
                 _for_groups(desired.roles, kind, server.major, without=creator),
                 acl,
-                as_role=acting_as(server, creator),
+                as_role=acting_for(desired, server, creator),
             )
 
 
-def _relation_privileges(desired: DesiredDatabase, server: ServerFacts, inside: Inside) -> Iterator[Statement]:
-    owners = manageable_owners(desired, server)
+def _relation_privileges(desired: DesiredDatabase, observed: ObservedDatabase, inside: Inside) -> Iterator[Statement]:
+    server = observed.server
+    owners = manageable_owners(desired, observed, allies(desired, observed))
     for group in inside.relations:
         if group.owner in owners or server.is_superuser:
             yield from object_grants(

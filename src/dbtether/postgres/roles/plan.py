@@ -328,8 +328,9 @@ def _direct_connects(desired: DesiredLogin, observed: ObservedLogin) -> Iterator
     wanted = {item.database for item in desired.access} if inherits_nothing else set()
     has = {} if observed.role is None else {item.database: item for item in observed.role.on_databases}
     for database in sorted({*wanted, *has}):
-        owner = has[database].owner if database in has else role_names(database).owner
-        if database not in wanted and owner != role_names(database).owner:
+        known = has[database].owner if database in has else observed.database_owners.get(database)
+        owner = known or role_names(database).owner
+        if owner == desired.name or (database not in wanted and owner != role_names(database).owner):
             continue
         yield from object_grants(
             ObjectKind.DATABASE,

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Self
 
@@ -15,6 +16,7 @@ from dbtether.postgres.catalog import Catalog, Shared, observe_shared
 from dbtether.postgres.connection import ConnectParameters
 from dbtether.postgres.databases.model import AvailableExtension, Database, Inside, Session, new_inside
 from dbtether.postgres.databases.observe import observe_available, observe_inside, observe_sessions
+from dbtether.postgres.databases.owned import observe_owned
 from dbtether.postgres.dumps.model import DumpSource
 from dbtether.postgres.dumps.observe import observe_dump_source, observe_expired_runs
 from dbtether.postgres.errors import ConnectError, classify, connect_failure
@@ -104,8 +106,10 @@ class Server:
         """Roles and databases by name, read in a batch with other callers' requests."""
         return await self._catalog.observe(roles, databases)
 
-    async def inside(self, database: Database | None, name: str, extensions: Sequence[str]) -> Inside | None:
-        """What is in the database; what will be in it when it is new.
+    async def inside(
+        self, database: Database | None, name: str, extensions: Sequence[str], *, owned_by: str | None = None
+    ) -> Inside | None:
+        """What is in the database; what will be in it when it is new; with what the role `owned_by` has there.
 
         None when the admin cannot look: closed, half dropped, or CONNECT is only about to be granted.
         """
@@ -121,7 +125,10 @@ class Server:
         if not database.allows_connections or database.connection_limit == -2 or not database.admin_can_connect:
             return None
         async with self._use(name, f"look into database {name}") as connection:
-            return await observe_inside(connection, extensions)
+            inside = await observe_inside(connection, extensions)
+            if owned_by is None:
+                return inside
+            return replace(inside, owned=await observe_owned(connection, owned_by))
 
     async def dump_source(self, database: str, roles: RoleNames) -> DumpSource:
         """What a dump of the database needs to know."""

@@ -1,0 +1,31 @@
+"""Everything that the plan of one database looks at, read from its server."""
+
+from dataclasses import replace
+
+from dbtether.postgres.databases.model import DesiredDatabase, ObservedDatabase
+from dbtether.postgres.databases.ownership import previous_owner
+from dbtether.postgres.server.access import Server
+
+
+async def look_inside(server: Server, desired: DesiredDatabase, outside: ObservedDatabase) -> ObservedDatabase:
+    """The same, with what is in the database. Raises Retryable or Blocked.
+
+    Never before it is known to be ours, or given to us.
+    """
+    extensions = [extension.name for extension in desired.extensions]
+    previous = previous_owner(desired, outside)
+    inside = await server.inside(outside.database, desired.name, extensions, owned_by=previous)
+    return replace(outside, inside=inside)
+
+
+async def look_from_outside(server: Server, desired: DesiredDatabase) -> ObservedDatabase:
+    """What the shared catalogs tell. Raises Retryable or Blocked."""
+    named = [desired.owner, *(schema.owner for schema in desired.schemas)]
+    names = [*desired.own_roles, *(name for name in named if name is not None)]
+    shared = await server.shared(names, [desired.name, desired.template])
+    database = shared.databases.get(desired.name)
+    if database is not None and database.owner not in shared.roles:
+        shared = await server.shared([*names, database.owner], [desired.name, desired.template])
+        database = shared.databases.get(desired.name)
+    roles = {name: shared.roles[name] for name in {*names, *([database.owner] if database else [])} & set(shared.roles)}
+    return ObservedDatabase(server.facts, database, roles, template=shared.databases.get(desired.template))
