@@ -15,13 +15,18 @@ RUN sed -e 's/ *\\$//' -e '/--hash=/d' requirements-dev.lock > constraints.txt \
     && /opt/dbtether/bin/python -m compileall -q /opt/dbtether
 
 FROM python:${PYTHON} AS image
-# A backup is made with the client of the server's own major, a restore with that of its target.
+# A backup is made with the client of the server's own major, a restore with that of its target. Majors that PostgreSQL
+# maintains no longer move to its archive, for amd64 and arm64 as before.
 ARG POSTGRES_MAJORS="13 14 15 16 17 18"
 RUN apt-get update \
     && apt-get install -y --no-install-recommends ca-certificates postgresql-common \
     && /usr/share/postgresql-common/pgdg/apt.postgresql.org.sh -y \
     && for major in ${POSTGRES_MAJORS}; do \
-        apt-get install -y --no-install-recommends "postgresql-client-${major}" || exit 1; \
+        apt-get install -y --no-install-recommends "postgresql-client-${major}" && continue; \
+        sed -e 's|//apt\.|//apt-archive.|' -e 's|-pgdg$|-pgdg-archive|' /etc/apt/sources.list.d/pgdg.sources \
+            > /etc/apt/sources.list.d/pgdg-archive.sources \
+        && apt-get update \
+        && apt-get install -y --no-install-recommends "postgresql-client-${major}" || exit 1; \
     done \
     && rm -rf /var/lib/apt/lists/*
 COPY --from=build /opt/dbtether /opt/dbtether
