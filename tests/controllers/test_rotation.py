@@ -17,7 +17,7 @@ from dbtether.postgres.server.access import Server
 from dbtether.postgres.statement import Statement
 from dbtether.runtime.outcomes import RotationOutcome
 
-pytestmark = pytest.mark.majors(15, 18)
+SOME = pytest.mark.majors(15, 18)
 
 IN_PLACE = {"days": 30}
 OVERLAP = {"days": 30, "strategy": "Overlap"}
@@ -53,6 +53,7 @@ async def assert_only(world: World, *working: tuple[str, str], gone: Sequence[tu
         assert not world.works(login, password, world.named()), login
 
 
+@SOME
 @scenario
 async def test_a_password_is_replaced_when_its_days_are_over(world: World) -> None:
     await apply(world, rotation=IN_PLACE)
@@ -119,6 +120,7 @@ async def test_what_is_overdue_when_rotation_is_switched_on_goes_within_the_hour
     assert await in_secret(world) != first
 
 
+@SOME
 @both_stores
 @scenario
 async def test_a_password_is_replaced_on_demand_and_the_word_is_taken_off(world: World) -> None:
@@ -181,6 +183,7 @@ async def test_a_password_of_ones_own_is_not_replaced(world: World) -> None:
     assert ROTATE not in (await world.get(world.user_key())).annotations
 
 
+@SOME
 @scenario
 async def test_every_secret_of_a_user_of_many_databases_gets_the_new_password(world: World) -> None:
     await world.cluster()
@@ -243,6 +246,7 @@ async def test_both_logins_follow_the_spec(world: World) -> None:
     assert await world.plan() == {}
 
 
+@SOME
 @scenario
 async def test_consent_that_is_withdrawn_is_withdrawn_from_both_logins(world: World) -> None:
     await world.cluster()
@@ -272,6 +276,7 @@ async def test_a_deletion_drops_both_logins_and_hands_over_what_they_own(world: 
     assert world.rows(query, f'"dbtether_{world.named()}_admin"', dbname=world.named()) == [(2,)]
 
 
+@SOME
 @scenario
 async def test_who_leaves_overlap_is_cut_only_after_two_graces(world: World) -> None:
     """First the Secret names the first login again, then the second one goes: each time after a grace."""
