@@ -79,6 +79,7 @@ _database_states = st.fixed_dictionaries(
         "settings": _settings(_DATABASE_SETTINGS),
         "connection_limit": st.sampled_from((-1, 5, 50)),
         "revoke_public_connect": st.booleans(),
+        "owner": st.sampled_from((None, 0, 1)),
         "grants": st.lists(
             st.tuples(st.sampled_from(_LEVELS), st.integers(0, len(_GRANTS) - 1)), unique=True, max_size=3
         ),
@@ -138,6 +139,9 @@ class World:
                 state = dict(state)
                 chosen = [self._grants(number, *grants) for grants in state.pop("grants")]
                 state["grant_groups"] = tuple(sorted(chosen))
+                owner = state.pop("owner", None)
+                state["owner"] = None if owner is None else self.logins[owner].name
+                state["known_owners"] = frozenset(login.name for login in self.logins)
                 self.databases[number] = replace(self.databases[number], **state)
                 await self._reach_database(self.databases[number])
             case ("login", int(number), list(access), dict(state)):
