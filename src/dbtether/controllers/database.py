@@ -5,7 +5,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from dbtether.api.database import DatabasePhase, DatabaseSpec, DriftPolicy, ExtensionStatus, WaitingGrant, database_name
+from dbtether.api.database import DatabasePhase, DatabaseSpec, DriftPolicy, database_name
 from dbtether.api.dbcluster import DBClusterSpec
 from dbtether.api.kinds import CONFIRM_DELETE
 from dbtether.api.model import MAX_STATUS_ENTRIES
@@ -18,29 +18,27 @@ from dbtether.controllers.base import Controller, connected_server
 from dbtether.controllers.databaseadopt import (
     known_owners,
     may_adopt,
-    named_owners,
     wants_to_adopt,
     was_adopted,
     without_leaving,
 )
+from dbtether.controllers.databasenotes import extension_fields, grant_fields, notes_on
 from dbtether.controllers.drift import NO_DRIFT, is_drift, report_drift
 from dbtether.controllers.grants import grants_hash, wanted_grant_groups
 from dbtether.controllers.report import Level, Report
 from dbtether.errors import Blocked, Retryable
 from dbtether.postgres.databases.drop import ObservedDatabaseDrop, foreign_session, marker_lost, plan_drop
-from dbtether.postgres.databases.grantgroups import held_back, missing_grants, plan_grant_groups
-from dbtether.postgres.databases.guards import GUARDS, public_left_open
+from dbtether.postgres.databases.grantgroups import plan_grant_groups
+from dbtether.postgres.databases.guards import GUARDS
 from dbtether.postgres.databases.leftovers import with_left_over
 from dbtether.postgres.databases.model import (
     DesiredDatabase,
     DesiredExtension,
     DesiredSchema,
     ObservedDatabase,
-    new_database_acl,
 )
-from dbtether.postgres.databases.ownership import allies, is_adoption, is_ours, wanted_owner
+from dbtether.postgres.databases.ownership import is_adoption, is_ours, wanted_owner
 from dbtether.postgres.databases.plan import plan, sees_everything
-from dbtether.postgres.grants.acl import PUBLIC
 from dbtether.postgres.guards import first_blocked, quoted
 from dbtether.postgres.roles.model import role_names
 from dbtether.postgres.server.access import Server
@@ -50,8 +48,6 @@ from dbtether.runtime.reconcile import Again, Done, Outcome
 from dbtether.runtime.store import EventType
 
 logger = logging.getLogger(__name__)
-
-_MAX_PHRASES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,15 +241,16 @@ class DatabaseController(Controller):
 
     async def _report_ready(self, context: _Context, observed: ObservedDatabase) -> None:
         message = f"Database {context.desired.name} is ready"
-        if notes := _notes(context, observed):
+        adopted = context.desired.adopts or was_adopted(context.resource, context.spec, observed)
+        if notes := notes_on(context.desired, observed, adopted=adopted):
             message += f"; {'; '.join(notes)}"
         fields = {
             "databaseName": context.desired.name,
             "ownershipTracked": True,
-            "createdByUs": not (context.desired.adopts or was_adopted(context.resource, context.spec, observed)),
+            "createdByUs": not adopted,
             "owner": wanted_owner(context.desired, observed),
-            **_extensions(context.desired, observed),
-            **_grants(context.desired, observed),
+            **extension_fields(context.desired, observed),
+            **grant_fields(context.desired, observed),
             "appliedSettings": [name for name, _ in context.desired.settings],
             "appliedGeneration": context.resource.generation,
             **NO_DRIFT,
@@ -287,7 +284,7 @@ class DatabaseController(Controller):
             resource,
             f"Database {context.desired.name}",
             statements,
-            {**_extensions(context.desired, observed), **_grants(context.desired, observed)},
+            {**extension_fields(context.desired, observed), **grant_fields(context.desired, observed)},
             "set spec.driftPolicy to Repair",
         )
         return Done()
@@ -410,70 +407,3 @@ def _grants_asked_for(context: _Context, observed: ObservedDatabase) -> tuple[St
     if grants_hash(desired.grant_groups) == context.resource.status.get("appliedGrants"):
         desired = replace(desired, grant_groups=())
     return plan_grant_groups(desired, observed)
-
-
-def _extensions(desired: DesiredDatabase, observed: ObservedDatabase) -> dict[str, object]:
-    """The status fields on extensions, after what was planned from this observation was run."""
-    inside = observed.inside
-    versions = {e.name: e.version for e in (inside.extensions if inside else ())}
-    for found in inside.available if inside else ():
-        versions.setdefault(found.name, found.default_version)
-    wanted = {e.name: e.version or versions.get(e.name) for e in desired.extensions}
-    kept = {} if desired.drop_extensions else {n: versions[n] for n in desired.previous_extensions if n in versions}
-    found_ = [ExtensionStatus(name=name, version=version).dump() for name, version in (kept | wanted).items()]
-    return {"extensions": found_[:MAX_STATUS_ENTRIES], "extensionsCount": len(found_) or None}
-
-
-def _grants(desired: DesiredDatabase, observed: ObservedDatabase) -> dict[str, object]:
-    """The status fields on users' additional grants."""
-    missing = missing_grants(desired, observed)
-    waiting = [WaitingGrant(role=role, message=_listed(phrases)).dump() for role, phrases in missing.items()]
-    return {
-        "grantRolesCount": len(desired.grant_groups) or None,
-        "waitingGrants": waiting[:MAX_STATUS_ENTRIES],
-        "waitingGrantsCount": len(waiting) or None,
-        "appliedGrants": grants_hash(desired.grant_groups),
-    }
-
-
-def _listed(phrases: Sequence[str]) -> str:
-    shown = ", ".join(phrases[:_MAX_PHRASES])
-    return shown if len(phrases) <= _MAX_PHRASES else f"{shown} and {len(phrases) - _MAX_PHRASES} more"
-
-
-def _notes(context: _Context, observed: ObservedDatabase) -> list[str]:
-    """What a person should know although the database is ready."""
-    notes = []
-    desired = context.desired
-    absent = [name for name in named_owners(desired) if name not in observed.roles]
-    if absent:
-        notes.append(f"{', '.join(absent)} shall own it or schemas of it, and does not exist yet: it goes over then")
-    if not desired.revoke_public_connect and _is_open_to_public(observed):
-        notes.append("every login of the server can connect (close it with spec.revokePublicConnect: true)")
-    if others := _foreign_owners(context, observed):
-        notes.append(f"what {', '.join(others)} owns in it was left as it is")
-    notes += [
-        f"role {name} has no users any more, but cannot be dropped: take back what was granted to it by hand"
-        for name in held_back(context.desired, observed)
-    ]
-    if cure := public_left_open(context.desired, observed):
-        notes.append(
-            "on this server every login that can connect may create in schema public: a superuser should run, in "
-            f"database {context.desired.name}, {cure}"
-        )
-    return notes
-
-
-def _is_open_to_public(observed: ObservedDatabase) -> bool:
-    acl = new_database_acl("") if observed.database is None else observed.database.acl
-    return any(item.grantee == PUBLIC and item.privilege == "CONNECT" for item in acl)
-
-
-def _foreign_owners(context: _Context, observed: ObservedDatabase) -> list[str]:
-    """Who else has schemas or tables in an adopted database."""
-    if observed.inside is None or not was_adopted(context.resource, context.spec, observed):
-        return []
-    owners = {schema.owner for schema in observed.inside.schemas if schema.name != "public"}
-    owners |= {group.owner for group in observed.inside.relations}
-    known = {*context.desired.roles.all, *allies(context.desired, observed), "pg_database_owner"}
-    return sorted(owners - known)
