@@ -266,3 +266,20 @@ async def test_a_setting_of_an_attempt_that_never_reported_does_not_stay(world: 
     await world.settled_and_ready()
     query = "SELECT count(*) FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase WHERE datname = %s"
     assert world.rows(query, world.named()) == [(0,)]
+
+
+@scenario
+async def test_an_extension_that_cannot_move_is_blocked_and_the_old_schema_cures_it(world: World) -> None:
+    await world.cluster()
+    await world.database(extensions=["citext"], schemas=[{"name": "s"}])
+    await world.settled_and_ready()
+    await world.change(world.database_key(), extensionOptions={"citext": {"schema": "s"}})
+    await world.settle()
+    if world.admin.is_superuser:
+        await world.assert_ready(world.database_key())
+        return
+    # What a trusted extension brought belongs to the bootstrap superuser.
+    assert await world.reason(world.database_key()) == "MissingPrivileges"
+    assert "move extension citext from schema public to s" in await message(world)
+    await world.change(world.database_key(), extensionOptions=None)
+    await world.settled_and_ready()
