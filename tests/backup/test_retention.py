@@ -36,11 +36,11 @@ def plan(
     retention: Retention,
     *,
     zone: str = "UTC",
-    others: dict[str, Policy] | None = None,
+    others: dict[str | None, Policy] | None = None,
     confirmed: str | None = None,
     now: datetime = NOW,
 ) -> RetentionPlan:
-    policies = {NIGHTLY: Policy(retention, zone), **(others or {})}
+    policies: dict[str | None, Policy] = {NIGHTLY: Policy(retention, zone), **(others or {})}
     return plan_retention(NIGHTLY, DATABASE, policies, objects, now, confirmed)
 
 
@@ -199,7 +199,7 @@ def test_an_incomplete_backup_takes_no_place() -> None:
 
 
 def test_schedules_that_share_a_database_must_agree() -> None:
-    other = {HOURLY: Policy(rules(weekly=2))}
+    other: dict[str | None, Policy] = {HOURLY: Policy(rules(weekly=2))}
     made = plan(DAYS, rules(last=1), others=other)
     assert kept(made) == {
         "2026-03-10T02:00": ("the newest", "last 1 of 1", "weekly 2026-W11 of team/hourly"),
@@ -238,14 +238,22 @@ def test_many_at_once_need_a_persons_word(count: int, confirmed: str | None, is_
     assert len(made.to_delete) == (0 if is_refused else count - 1)
     assert len(made.removed) == count - 1
     if made.refusal:
-        assert made.refusal.startswith("10 of 11 backups would go at once, and nothing was deleted")
-        assert "dbtether.io/confirm-prune=10" in made.refusal
+        assert made.refusal.startswith("10 of 11 backups would go at once, more than half of them, and nothing was del")
+        assert "confirm the number if that is meant" in made.refusal
 
 
 def test_half_of_many_go_without_a_question() -> None:
     objects = [stored(f"2026-03-01T{hour:02}:00") for hour in range(20)]
     assert plan(objects, rules(last=10)).refusal is None
     assert plan(objects, rules(last=9)).refusal is not None
+
+
+def test_without_a_schedule_it_is_about_what_a_person_asked_for() -> None:
+    by_hand = [stored(f"2026-03-0{day}T03:00", None) for day in (1, 2, 3)]
+    made = plan_retention(None, DATABASE, {None: Policy(rules(last=2))}, [*DAYS, *by_hand], NOW)
+    assert made.to_delete == ("2026-03-01T03:00",)
+    assert list(kept(made)) == ["2026-03-03T03:00", "2026-03-02T03:00"]
+    assert {judged.reasons for judged in made.untouched} == {(f"it belongs to the schedule {NIGHTLY}",)}
 
 
 # -- laws ---------------------------------------------------------------------------------------------

@@ -103,6 +103,7 @@ class Reason(StrEnum):
 
     BACKUP_FAILED = "BackupFailed"
     BACKUP_NOT_ALLOWED = "BackupNotAllowed"
+    BACKUPS_CHANGED = "BackupsChanged"
     CLIENT_NOT_FOUND = "ClientNotFound"
     ALREADY_RESTORED = "AlreadyRestored"
     TARGET_NOT_EMPTY = "TargetNotEmpty"
@@ -416,6 +417,10 @@ EXPLANATIONS: Mapping[Reason, Explanation] = {
     Reason.BACKUP_FAILED: _explain(
         "A backup ended without a complete object; nothing of it is visible in the storage.",
         "Read the message: pg_dump's or the storage's own words. It is tried again.",
+    ),
+    Reason.BACKUPS_CHANGED: _explain(
+        "A backup was changed or deleted while retention decided; nothing was deleted.",
+        "Nothing: the next round decides anew. If it stays so, find out who else deletes there.",
     ),
     Reason.BACKUP_NOT_ALLOWED: _explain(
         "The backup's login may not read something in the database, or row security hides rows from it.",

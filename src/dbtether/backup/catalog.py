@@ -1,7 +1,7 @@
 """What is in a store, told from the store itself: no cluster and no state is needed for it."""
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -18,6 +18,8 @@ from dbtether.backup.manifest import (
 from dbtether.storage.errors import Fault, StorageError
 from dbtether.storage.store import ObjectInfo, ObjectStore
 
+HOLD_SUFFIX = ".hold"
+"""An object of a dump's key and this suffix, whoever put it there, keeps the dump from retention."""
 _AT_ONCE = 16
 
 
@@ -48,6 +50,8 @@ class Entry:
     manifest: Manifest | None = None
     trust: Trust = Trust.UNKNOWN
     problem: str | None = None
+    is_held: bool = False
+    """Whether somebody put a hold beside it."""
 
     @property
     def taken(self) -> datetime:
@@ -70,7 +74,10 @@ async def catalog(store: ObjectStore, folder: str = "", installation_key: bytes 
         async with gate:
             return await _described(store, key, found, told, installation_key)
 
-    entries = await asyncio.gather(*(entry(key) for key in sorted(dumps | manifests)))
+    entries = [
+        replace(found, is_held=f"{found.key}{HOLD_SUFFIX}" in objects)
+        for found in await asyncio.gather(*(entry(key) for key in sorted(dumps | manifests)))
+    ]
     return tuple(sorted(entries, key=lambda item: (item.taken, item.key), reverse=True))
 
 

@@ -40,8 +40,24 @@ async def release(store: ObjectStore, key: str) -> None:
     await store.delete(claim_key(key))
 
 
+async def release_of(store: ObjectStore, key: str, run_id: str) -> None:
+    """Take the claim away if it is there and this run's: what a run that was cut off left. Raises StorageError."""
+    try:
+        content = await store.read(claim_key(key), _CLAIM_BYTES)
+    except StorageError as error:
+        if error.fault is Fault.OBJECT_NOT_FOUND:
+            return
+        raise
+    if content == _claim_content(run_id):
+        await store.delete(claim_key(key))
+
+
+def _claim_content(run_id: str) -> bytes:
+    return json.dumps({"runId": run_id}).encode()
+
+
 async def _take(store: ObjectStore, key: str, run_id: str) -> bool:
-    content = json.dumps({"runId": run_id}).encode()
+    content = _claim_content(run_id)
     try:
         await store.put_if_absent(claim_key(key), content)
     except StorageError as error:

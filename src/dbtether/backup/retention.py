@@ -83,7 +83,7 @@ class RetentionPlan:
 @dataclass(frozen=True, slots=True)
 class _Candidate:
     key: str
-    schedule: str
+    schedule: str | None
     taken_at: datetime
     is_held: bool
     is_future: bool
@@ -100,28 +100,30 @@ class _Reasons:
 
 
 def plan_retention(
-    schedule: str,
+    schedule: str | None,
     database: DatabaseId,
-    policies: Mapping[str, Policy],
+    policies: Mapping[str | None, Policy],
     objects: Sequence[Stored],
     now: datetime,
     confirmed: str | None = None,
 ) -> RetentionPlan:
     """What stays and what goes of a schedule's backups, each with its reasons.
 
-    `policies` has every schedule of the database, this one among them: what one of the others would keep stays as
-    well. `confirmed` is the value of the annotation `dbtether.io/confirm-prune`.
+    Without a schedule it is about those that a person asked for, which no schedule ever touches. `policies` has
+    every schedule of the database, this one among them: what one of the others would keep stays as well.
+    `confirmed` is how many may go at once: the value of the annotation `dbtether.io/confirm-prune`.
     """
     untouched = [Judged(one.key, (why,)) for one in objects if (why := _foreign(one, schedule, database))]
-    shared = sorted(_candidates(database, objects, now), key=lambda one: (one.taken_at, one.key), reverse=True)
-    own = [one for one in shared if one.schedule == schedule]
+    everything = sorted(_candidates(database, objects, now), key=lambda one: (one.taken_at, one.key), reverse=True)
+    shared = [one for one in everything if one.schedule is not None]
+    own = [one for one in everything if one.schedule == schedule]
     reasons = _Reasons()
     _keep_always(own, reasons)
     _apply(policies[schedule], [one for one in own if not one.is_future], reasons, "")
     if policies[schedule].rules.keeps_all:
         for one in own:
             reasons.add(one.key, "the schedule has no retention")
-    for other in sorted(set(policies) - {schedule}):
+    for other in sorted(name for name in policies if name is not None and name != schedule):
         _apply(policies[other], [one for one in shared if not one.is_future], reasons, f" of {other}")
     kept = tuple(Judged(one.key, tuple(reasons.of_key[one.key])) for one in own if one.key in reasons.of_key)
     removed = tuple(Judged(one.key, ("no rule keeps it",)) for one in own if one.key not in reasons.of_key)
@@ -129,7 +131,7 @@ def plan_retention(
     return RetentionPlan(kept, removed, tuple(sorted(untouched, key=lambda judged: judged.key)), refusal)
 
 
-def _foreign(one: Stored, schedule: str, database: DatabaseId) -> str | None:
+def _foreign(one: Stored, schedule: str | None, database: DatabaseId) -> str | None:
     """Why an object is none of the schedule's business."""
     if one.database is None or one.taken_at is None:
         return "it has no manifest of ours that can be trusted"
@@ -139,14 +141,14 @@ def _foreign(one: Stored, schedule: str, database: DatabaseId) -> str | None:
         return "it is a backup of another database"
     if not one.is_complete:
         return "it is not complete"
-    if one.schedule is None:
-        return "a person asked for it"
-    return None if one.schedule == schedule else f"it belongs to the schedule {one.schedule}"
+    if one.schedule == schedule:
+        return None
+    return "a person asked for it" if one.schedule is None else f"it belongs to the schedule {one.schedule}"
 
 
 def _candidates(database: DatabaseId, objects: Sequence[Stored], now: datetime) -> Iterator[_Candidate]:
     for one in objects:
-        if one.database == database and one.is_complete and one.schedule is not None and one.taken_at is not None:
+        if one.database == database and one.is_complete and one.taken_at is not None:
             is_future = one.taken_at > now + _AHEAD
             yield _Candidate(one.key, one.schedule, one.taken_at, one.is_held, is_future)
 
@@ -185,6 +187,6 @@ def _refusal(candidates: int, removed: int, confirmed: str | None) -> str | None
     if candidates <= MANY or 2 * removed <= candidates or confirmed == str(removed):
         return None
     return (
-        f"{removed} of {candidates} backups would go at once, and nothing was deleted: if that is meant, annotate the "
-        f"BackupSchedule with dbtether.io/confirm-prune={removed}"
+        f"{removed} of {candidates} backups would go at once, more than half of them, and nothing was deleted: "
+        "look at what would go, and confirm the number if that is meant"
     )
