@@ -84,8 +84,10 @@ def with_manifests(*names: str) -> list[str]:
 class Faulty:
     """A real store that one operation fails on: what a crash or a store in trouble does at that moment."""
 
-    def __init__(self, store: ObjectStore, *, delete: str | None = None, list_: bool = False) -> None:
-        self._store, self._delete, self._list = store, delete, list_
+    def __init__(
+        self, store: ObjectStore, *, delete: str | None = None, fault: Fault = Fault.UNREACHABLE, list_: bool = False
+    ) -> None:
+        self._store, self._delete, self._fault, self._list = store, delete, fault, list_
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
@@ -97,7 +99,7 @@ class Faulty:
 
     async def delete(self, key: str) -> None:
         if key == self._delete:
-            raise StorageError(Fault.UNREACHABLE, "deleting", key)
+            raise StorageError(self._fault, "deleting", key)
         await self._store.delete(key)
 
 
@@ -151,6 +153,17 @@ async def test_a_crash_between_the_two_deletions_is_finished_next_time(place: Pl
     assert names[0] not in await keys(store)
     assert (await pruned(store, rule())).deleted == (names[0], names[1])
     assert await keys(store) == with_manifests(*names[2:])
+
+
+@scenario
+async def test_an_object_that_may_not_go_keeps_no_other_and_a_store_in_trouble_ends_the_round(place: Place) -> None:
+    store = place.open()
+    names = await backups(store, range(1, 6))
+    for fault in (Fault.UNREACHABLE, Fault.ACCESS_DENIED):
+        done = await pruned(Faulty(store, delete=names[0], fault=fault), rule())
+        assert done.failure is not None
+        assert done.deleted == (() if fault is Fault.UNREACHABLE else (names[1], names[2]))
+    assert await keys(store) == with_manifests(names[0], *names[3:])
 
 
 @scenario

@@ -56,7 +56,7 @@ class Pruned:
 
     deleted: tuple[str, ...]
     failure: StorageError | None = None
-    """What ended it before everything was gone; what is left goes next time."""
+    """The first reason why not everything is gone; what is left is tried again next time."""
 
 
 def decide(rule: Rule, entries: Sequence[Entry], now: datetime) -> Decision:
@@ -91,16 +91,21 @@ async def prune(
                 "round decides anew",
             )
     deleted: list[str] = []
+    failure: StorageError | None = None
     for key in decision.to_delete:
         if f"{key}{HOLD_SUFFIX}" in listed:
             continue
         try:
             await _delete(store, decision.entries[key])
         except StorageError as error:
-            return Pruned(tuple(deleted), error)
+            failure = failure or error
+            if error.fault.passes:
+                break
+            # One object that may not go, such as a locked one, keeps no other.
+            continue
         deleted.append(key)
         on_delete(key)
-    return Pruned(tuple(deleted))
+    return Pruned(tuple(deleted), failure)
 
 
 def databases_of(entries: Sequence[Entry], *, any_signature: bool) -> tuple[DatabaseId, ...]:

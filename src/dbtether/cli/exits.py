@@ -23,7 +23,7 @@ class Exit(IntEnum):
 _MEANINGS = {
     Exit.OK: "everything is as wanted",
     Exit.FAILED: "something failed, is blocked or is not Ready",
-    Exit.CHANGES: "plan: something would change",
+    Exit.CHANGES: "plan, retention --dry-run: something would change",
     Exit.INVALID: "invalid input: a manifest, an argument, an option",
     Exit.TIMED_OUT: "the time of --wait is over",
     Exit.STATE: "the state directory is in use, missing or unreadable",

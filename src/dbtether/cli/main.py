@@ -28,6 +28,7 @@ from dbtether.cli.arguments import (
     place_of,
 )
 from dbtether.cli.backup.commands import app as backup
+from dbtether.cli.backup.commands import retention
 from dbtether.cli.clock import rotate, run, tick
 from dbtether.cli.exits import Exit, epilog
 from dbtether.cli.oncall import diagnose, export, migrate
@@ -247,6 +248,7 @@ def import_(
 
 
 app.add_typer(backup, name="backup")
+app.command()(retention)
 app.command()(rotate)
 app.command()(tick)
 app.command()(run)

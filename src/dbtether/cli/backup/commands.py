@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from dbtether.cli.arguments import Namespace, Output, State, Verbose
+from dbtether.cli.arguments import Namespace, Output, State, Verbose, Yes
 
 _TAKE = "take"
 
@@ -89,3 +89,48 @@ def verify(key: BackupKey, from_: From, state: State = ".dbtether", output: Outp
     from dbtether.cli.options import checked_output
 
     raise typer.Exit(verify_command(LookOptions(from_, state, checked_output(output)), key))
+
+
+def _keep(option: str, help_: str) -> Any:
+    return typer.Option(option, min=0, max=10_000, metavar="N", help=help_)
+
+
+def retention(
+    from_: From,
+    database: Annotated[
+        str | None, typer.Argument(metavar="[DATABASE]", help="Only those of this database.", show_default=False)
+    ] = None,
+    keep_last: Annotated[int, _keep("--keep-last", "Keep the newest N.")] = 0,
+    keep_daily: Annotated[
+        int, _keep("--keep-daily", "Keep the newest of each of the N latest days with a backup.")
+    ] = 0,
+    keep_weekly: Annotated[int, _keep("--keep-weekly", "The same by ISO weeks.")] = 0,
+    keep_monthly: Annotated[int, _keep("--keep-monthly", "The same by months.")] = 0,
+    time_zone: Annotated[str, typer.Option("--time-zone", metavar="TZ", help="Whose days, weeks and months.")] = "UTC",
+    schedule: Annotated[
+        str | None,
+        typer.Option("--schedule", metavar="NAMESPACE/NAME", help="Those of this BackupSchedule, not those by hand."),
+    ] = None,
+    any_signature: Annotated[
+        bool, typer.Option("--any-signature", help="Also believe manifests that this state's key did not sign.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would go; delete nothing.")] = False,
+    yes: Yes = False,
+    state: State = ".dbtether",
+    output: Output = "table",
+) -> None:
+    """Delete the backups of a store that no rule keeps, after showing them."""
+    from dbtether.cli.backup.retain import RetentionOptions, checked_policy, retention_command
+    from dbtether.cli.options import checked_output
+
+    counts = {
+        "keepLast": keep_last,
+        "keepDaily": keep_daily,
+        "keepWeekly": keep_weekly,
+        "keepMonthly": keep_monthly,
+    }
+    policy = checked_policy(counts, time_zone)
+    options = RetentionOptions(
+        from_, database, schedule, policy, any_signature, dry_run, yes, state, checked_output(output)
+    )
+    raise typer.Exit(retention_command(options))

@@ -30,8 +30,8 @@ class LookOptions:
 def list_command(options: LookOptions, database: str | None) -> Exit:
     """Print the dumps of a store, of one database if it is named; FAILED when one of them is broken."""
     place = destination(options.place, "--from")
-    found = running.run(catalog(place.store, place.prefix, _installation_key(options.state)))
-    entries = [entry for entry in found if database is None or _is_of(entry, database)]
+    found = running.run(catalog(place.store, place.prefix, installation_key(options.state)))
+    entries = [entry for entry in found if database is None or is_of(entry, database)]
     if options.output == "table":
         if not entries:
             say(f"No backups{f' of {database}' if database else ''} in {place.url(place.prefix)}")
@@ -50,7 +50,7 @@ def list_command(options: LookOptions, database: str | None) -> Exit:
 def show_command(options: LookOptions, key: str) -> Exit:
     """Print everything that is known of one dump."""
     place = destination(options.place, "--from")
-    entry = running.run(read_entry(place.store, place.key(key), _installation_key(options.state)))
+    entry = running.run(read_entry(place.store, place.key(key), installation_key(options.state)))
     if options.output == "table":
         for name, value in _facts(place, entry):
             say(f"{name.ljust(14)}{value}")
@@ -64,7 +64,7 @@ def show_command(options: LookOptions, key: str) -> Exit:
 def verify_command(options: LookOptions, key: str) -> Exit:
     """Read one dump from end to end and compare it with its manifest."""
     place = destination(options.place, "--from")
-    entry, found, problem = running.run(_verify(place, place.key(key), _installation_key(options.state)))
+    entry, found, problem = running.run(_verify(place, place.key(key), installation_key(options.state)))
     if options.output != "table":
         told = {} if found is None else {"tables": dict(found.rows or {}), "sha256": found.object_sha256}
         emit({"url": place.url(entry.key), "sound": problem is None, "problem": problem, **told}, options.output)
@@ -110,7 +110,7 @@ def _print_verified(place: Destination, entry: Entry, found: Verified) -> None:
         note("there is no manifest: this says that the dump is complete, not that it is what was once written")
 
 
-def _installation_key(state: str) -> bytes | None:
+def installation_key(state: str) -> bytes | None:
     """The key of the state directory where there is one: it tells whether a manifest is our own."""
     try:
         with LocalStore.open(Path(state), read_only=True) as store:
@@ -119,7 +119,7 @@ def _installation_key(state: str) -> bytes | None:
         return None
 
 
-def _is_of(entry: Entry, database: str) -> bool:
+def is_of(entry: Entry, database: str) -> bool:
     if entry.manifest is None:
         return database in entry.key.split("/")[:-1]
     return database in (entry.manifest.source.database, entry.manifest.source.resource)
