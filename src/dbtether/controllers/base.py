@@ -14,20 +14,25 @@ from dbtether.api.resource import Key, Resource
 from dbtether.api.validation import check
 from dbtether.controllers.directory import Directory
 from dbtether.controllers.executor import Executor
+from dbtether.controllers.glance import LookCloser
 from dbtether.controllers.report import Level, Report, report_paused, write_report
 from dbtether.controllers.rotation import OVERDUE_SPREAD
 from dbtether.controllers.servers import Servers
 from dbtether.controllers.storages import Storages
 from dbtether.controllers.verified import VerifiedLogins
 from dbtether.errors import Blocked, DbtetherError, Retryable
+from dbtether.postgres.glance import glancing
 from dbtether.postgres.server.access import Server
 from dbtether.postgres.statement import Statement
 from dbtether.runtime.outcomes import RotationOutcome
-from dbtether.runtime.reconcile import Done, Outcome
+from dbtether.runtime.reconcile import Done, Outcome, resync_seconds
 from dbtether.runtime.store import EventType, Store
 
 logger = logging.getLogger(__name__)
 
+# A resync finds what happened until a little before it; what happened since, the next one does.
+_GLANCE_SHARE = 0.05
+_GLANCE_SECONDS = 30.0
 _AWAY = frozenset({"ClusterNotFound", "ClusterNotConnected", "ConnectionFailed", "TooManyConnections"})
 
 
@@ -133,7 +138,19 @@ class Controller(ABC):
         return self.world.directory.cluster_of(key)
 
     async def reconcile(self, key: Key) -> Outcome:
-        """Bring the resource to its desired state. Raises Retryable or Blocked."""
+        """Bring the resource to its desired state. Raises Retryable or Blocked.
+
+        A resync takes a glance first, which is enough where nothing has to be done.
+        """
+        if (interval := resync_seconds.get()) is not None:
+            try:
+                with glancing(min(interval * _GLANCE_SHARE, _GLANCE_SECONDS)):
+                    return await self._reconcile(key)
+            except LookCloser:
+                logger.debug("%s: a resync has found something to do", key)
+        return await self._reconcile(key)
+
+    async def _reconcile(self, key: Key) -> Outcome:
         resource = await self.world.store.get(key)
         if resource is None:
             return Done()

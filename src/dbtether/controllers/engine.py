@@ -14,6 +14,7 @@ from dbtether.controllers.databaseuser import DatabaseUserController
 from dbtether.controllers.dbcluster import DBClusterController
 from dbtether.controllers.directory import Directory
 from dbtether.controllers.executor import Applying, Executor
+from dbtether.controllers.glance import StoreOfGlances
 from dbtether.controllers.platformsecrets import PlatformSecrets
 from dbtether.controllers.references import (
     references_of_cluster,
@@ -68,7 +69,7 @@ async def opened_engine(
     servers = Servers(secrets, os.environ if environment is None else environment, fence)
     storages = Storages(secrets, local_root, may_write=executor.may_write)
     world = World(
-        store,
+        StoreOfGlances(store),
         servers,
         storages,
         directory,

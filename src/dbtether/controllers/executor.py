@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from dbtether.api.resource import Key
+from dbtether.controllers.glance import act
 from dbtether.errors import Blocked
 from dbtether.postgres.roles.model import Role
 from dbtether.postgres.server.access import Server
@@ -51,11 +52,13 @@ class Applying:
         """Run the statements. Raises Retryable or Blocked."""
         del cluster, creates
         if statements:
+            act()
             await server.apply(statements, str(key))
 
     async def rehearse(self, key: Key, server: Server, statements: Sequence[Statement]) -> None:
         """Run the statements and roll them back. Raises Retryable or Blocked."""
         del key
+        act()
         await server.rehearse(statements)
 
     def assumed_roles(self, cluster: str) -> Mapping[str, Role]:

@@ -19,7 +19,7 @@ from dbtether.errors import Blocked, Retryable, StateError
 from dbtether.runtime.logs import reconcile_id
 from dbtether.runtime.outcomes import KindStatistics, OutcomeLabel, Settlement, statistics_of_kinds
 from dbtether.runtime.queue import Backoff, Clock, QueueClosed, QueueStatistics, WorkQueue
-from dbtether.runtime.reconcile import Again, Done, Outcome, Reconciler
+from dbtether.runtime.reconcile import Again, Done, Outcome, Reconciler, resync_seconds
 from dbtether.runtime.store import Change, Store
 from dbtether.runtime.wakeups import References, WakeUps, reconciling
 
@@ -93,6 +93,8 @@ class ControlLoop:
         )
         self._statistics = statistics_of_kinds(self._registrations)
         self._bugs_logged: dict[Key, str] = {}
+        self._resynced: set[Key] = set()
+        """Keys that nothing but a resync has asked for since they were last looked at."""
         self._has_started = False
 
     # -- runs -----------------------------------------------------------------------------------------
@@ -135,7 +137,7 @@ class ControlLoop:
         """Look at the resource now. Raises ValueError when its kind is not registered."""
         if key.kind not in self._registrations:
             raise ValueError(f"no reconciler is registered for {key}")
-        self._queue.add(key)
+        self._add(key)
 
     @property
     def statistics(self) -> dict[str, KindStatistics]:
@@ -186,13 +188,19 @@ class ControlLoop:
             await asyncio.sleep(self._settings.resync_seconds)
             for kind in self._registrations:
                 for resource in await self._store.list(kind):
-                    self._queue.add_after(resource.key, spread_seconds * self._chance())
+                    if not self._queue.is_ready(resource.key):
+                        self._resynced.add(resource.key)
+                        self._queue.add_after(resource.key, spread_seconds * self._chance())
 
     def _take_in(self, change: Change) -> None:
         keys = self._wake_ups.after(change)
         for key in keys:
             # Whoever waited for this goes ahead of a long line; a wake-up of very many is a long line itself.
-            self._queue.add(key, first=key != change.key and len(keys) <= _FEW)
+            self._add(key, first=key != change.key and len(keys) <= _FEW)
+
+    def _add(self, key: Key, *, first: bool = False) -> None:
+        self._resynced.discard(key)
+        self._queue.add(key, first=first)
 
     def _group(self, key: Key) -> str:
         try:
@@ -214,7 +222,7 @@ class ControlLoop:
                 await self._process(key)
             except asyncio.CancelledError:
                 # Nobody knows how far it came: the next run looks at it first.
-                self._queue.add(key)
+                self._add(key)
                 raise
             finally:
                 self._queue.done(key)
@@ -224,11 +232,14 @@ class ControlLoop:
         outcome: Outcome | None = None
         error: Exception | None = None
         token, run = reconciling.set(key), reconcile_id.set(secrets.token_hex(4))
+        resync = resync_seconds.set(self._settings.resync_seconds if key in self._resynced else None)
         try:
             outcome = await self._reconcile(key)
         except Exception as raised:
             error = raised
         finally:
+            resync_seconds.reset(resync)
+            self._resynced.discard(key)
             reconcile_id.reset(run)
             reconciling.reset(token)
         duration_seconds = self._clock.time() - started

@@ -216,6 +216,10 @@ class WorkQueue:
         """The keys whose last attempt failed."""
         return tuple(sorted(self._failures))
 
+    def is_ready(self, key: Key) -> bool:
+        """Whether the key waits for a worker, or will at the end of the work that is done for it now."""
+        return key in self._group_of_ready or key in self._again_at_done
+
     def idle(self) -> bool:
         """Whether nothing is ready and nothing is in work; keys may still be delayed."""
         return not self._group_of_ready and not self._in_work

@@ -9,10 +9,14 @@ when the outcome said so; never because of what its own reconcile wrote. A recon
 called again after its own write returns Again(0).
 """
 
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Protocol
 
 from dbtether.api.resource import Key
+
+resync_seconds: ContextVar[float | None] = ContextVar("resync_seconds", default=None)
+"""The interval of the resync that alone has asked for the running reconcile; None when something happened."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from psycopg.rows import dict_row
 
 from dbtether.api.names import marker_in
 from dbtether.postgres import apply as applying
-from dbtether.postgres.catalog import Catalog, Shared, observe_shared
+from dbtether.postgres.catalog import Catalog, Shared, observe_everything, observe_shared
 from dbtether.postgres.connection import ConnectParameters
 from dbtether.postgres.databases.model import AvailableExtension, Database, Inside, Session, new_inside
 from dbtether.postgres.databases.observe import observe_available, observe_inside, observe_sessions
@@ -20,6 +20,7 @@ from dbtether.postgres.databases.owned import observe_owned
 from dbtether.postgres.dumps.model import DumpSource
 from dbtether.postgres.dumps.observe import observe_dump_source, observe_expired_runs
 from dbtether.postgres.errors import ConnectError, classify, connect_failure
+from dbtether.postgres.glance import glance_seconds
 from dbtether.postgres.pool import Connection, Pool
 from dbtether.postgres.roles.model import Belongings, Dependents, RoleNames
 from dbtether.postgres.roles.observe import DATABASE_OF_OWNER, DEPENDENTS, REACHED, SESSIONS, dependents_from_rows
@@ -45,7 +46,7 @@ class Server:
         self.maintenance_database = maintenance_database
         self.pool = Pool(parameters, limit, f"dbtether: {name}")
         self._facts: ServerFacts | None = None
-        self._catalog = Catalog(self._read_shared)
+        self._catalog = Catalog(self._read_shared, self._read_everything)
         self._locks: dict[str, asyncio.Lock] = {}
         self._fence = fence
         self._shared_writer = SharedWriter(partial(applying.run_parts, self.pool, maintenance_database, fence=fence))
@@ -103,7 +104,12 @@ class Server:
         return self._locks.setdefault(name, asyncio.Lock())
 
     async def shared(self, roles: Iterable[str], databases: Iterable[str] = ()) -> Shared:
-        """Roles and databases by name, read in a batch with other callers' requests."""
+        """Roles and databases by name, read in a batch with other callers' requests.
+
+        In a glance (`postgres.glance`) they may be a little old.
+        """
+        if (seconds := glance_seconds()) is not None:
+            return await self._catalog.glance(roles, databases, seconds)
         return await self._catalog.observe(roles, databases)
 
     async def inside(
@@ -175,9 +181,14 @@ class Server:
 
     async def apply(self, statements: Sequence[Statement], subject: str) -> None:
         """Run a plan (postgres.apply)."""
-        await applying.apply(
-            self.pool, self.maintenance_database, statements, subject, self._shared_writer, self._fence
-        )
+        # Before, since a part may be committed although the rest fails; after, for whoever read meanwhile.
+        self._catalog.changed()
+        try:
+            await applying.apply(
+                self.pool, self.maintenance_database, statements, subject, self._shared_writer, self._fence
+            )
+        finally:
+            self._catalog.changed()
 
     async def rehearse(self, statements: Sequence[Statement]) -> None:
         """Run the part of a plan that concerns the shared catalogs, and roll it back."""
@@ -186,6 +197,10 @@ class Server:
     async def _read_shared(self, roles: set[str], databases: set[str]) -> Shared:
         async with self._use(self.maintenance_database, "read roles and databases") as connection:
             return await observe_shared(connection, self.facts, roles, databases)
+
+    async def _read_everything(self) -> Shared:
+        async with self._use(self.maintenance_database, "read roles and databases") as connection:
+            return await observe_everything(connection, self.facts)
 
     @asynccontextmanager
     async def _use(self, database: str, doing: str) -> AsyncIterator[Connection]:
