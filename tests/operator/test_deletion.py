@@ -1,7 +1,9 @@
 """Order and end of resources on a real API server: nothing depends on who came or went first."""
 
+import json
 from collections.abc import Iterator
 from itertools import permutations
+from pathlib import Path
 
 import pytest
 from tests.kube.kube import Kube
@@ -61,6 +63,20 @@ def test_users_deleted_with_their_database_go(ground: Ground, order: tuple[str, 
     ground.until_gone("DBCluster", ground.unique)
     assert (ground.databases(), ground.roles(), ground.credentials()) == ([], [], {})
     assert ground.all("Database") == ground.all("DatabaseUser") == []
+
+
+@pytest.mark.usefixtures("operator")
+def test_the_admins_secret_may_be_deleted_with_everything_else_at_once(ground: Ground, tmp_path: Path) -> None:
+    ground.create_everything()
+    secret, cluster = ground.admin_secret(ground.unique), ground.cluster(ground.unique, ground.unique)
+    secret["metadata"]["namespace"] = OWN
+    bodies = [secret, cluster, ground.database(), ground.user()]
+    for body in bodies[2:]:
+        body["metadata"]["namespace"] = ground.team
+    manifests = tmp_path / "manifests.json"
+    manifests.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": bodies}))
+    ground.kube.kubectl("delete", "-f", str(manifests), "--timeout=60s")
+    assert (ground.databases(), ground.roles(), ground.get("DBCluster", ground.unique)) == ([], [], None)
 
 
 @pytest.mark.usefixtures("operator")

@@ -25,7 +25,7 @@ from dbtether.postgres.glance import glancing
 from dbtether.postgres.server.access import Server
 from dbtether.postgres.statement import Statement
 from dbtether.runtime.outcomes import RotationOutcome
-from dbtether.runtime.reconcile import Done, Outcome, resync_seconds
+from dbtether.runtime.reconcile import Again, Done, Outcome, resync_seconds
 from dbtether.runtime.store import EventType, Store
 
 logger = logging.getLogger(__name__)
@@ -37,12 +37,16 @@ _AWAY = frozenset({"ClusterNotFound", "ClusterNotConnected", "ConnectionFailed",
 
 
 class Waiting(DbtetherError):
-    """Something else must be there first; a change of it wakes the resource."""
+    """Something else must be there first; a change of it wakes the resource.
 
-    def __init__(self, reason: str, message: str) -> None:
+    `again_seconds` is for what must be looked after meanwhile.
+    """
+
+    def __init__(self, reason: str, message: str, *, again_seconds: float | None = None) -> None:
         super().__init__(message)
         self.reason = reason
         self.message = message
+        self.again_seconds = again_seconds
 
 
 async def name_label(namespace: str) -> Mapping[str, str]:
@@ -164,7 +168,7 @@ class Controller(ABC):
         except Waiting as waiting:
             message = _on_deletion(resource, waiting.reason, waiting.message)
             await self._report(resource, Report("Waiting", Level.PROGRESSING, waiting.reason, message))
-            return Done()
+            return Done() if waiting.again_seconds is None else Again(waiting.again_seconds)
         except Blocked as blocked:
             await self._report(resource, Report("Failed", Level.STALLED, blocked.reason, blocked.message))
             raise

@@ -1,6 +1,6 @@
 """The controller of DBClusters: connects, tells the version, and what the admin lacks."""
 
-from typing import Any
+from typing import Any, Never
 
 from dbtether.api.dbcluster import DBClusterPhase, DBClusterSpec, MissingPrivilege, Severity
 from dbtether.api.kinds import CONFIRM_SERVER
@@ -10,7 +10,8 @@ from dbtether.api.validation import check, validate_resource
 from dbtether.controllers.backuprun import plan_sweep
 from dbtether.controllers.base import Controller, Waiting
 from dbtether.controllers.report import Level, Report
-from dbtether.errors import Blocked
+from dbtether.errors import Blocked, Retryable
+from dbtether.postgres.server.access import Server
 from dbtether.postgres.server.model import ServerFacts
 from dbtether.postgres.server.preflight import Lack, Preflight
 from dbtether.runtime.reconcile import Again, Outcome
@@ -27,9 +28,8 @@ class DBClusterController(Controller):
     async def ensure(self, resource: Resource) -> Outcome:
         """Connect and report. Raises Retryable or Blocked."""
         spec = validate_resource(DBClusterSpec, resource)
-        server = await self.world.servers.of(resource, spec)
-        facts = await server.refresh()
-        identity = _identity(resource, facts)
+        server, identity = await self._look(resource, spec)
+        facts = server.facts
         preflight = await server.preflight(self.world.store.installation, MAX_STATUS_ENTRIES)
         message = f"Connected to PostgreSQL {facts.version} as {facts.admin}{_standby(facts)}{_lacking(preflight)}"
         status = {
@@ -50,10 +50,8 @@ class DBClusterController(Controller):
         return Again(spec.check_interval.seconds)
 
     def phase(self, resource: Resource, wanted: str) -> str:
-        """A DBCluster that waits for its users to go stays what it was: they still need it."""
-        if wanted == "Failed":
-            return DBClusterPhase.FAILED
-        return str(resource.status.get("phase", DBClusterPhase.PENDING))
+        """A DBCluster that waits for its users to go is Connected: they still need it."""
+        return DBClusterPhase.FAILED if wanted == "Failed" else DBClusterPhase.CONNECTED
 
     def made_nothing(self, resource: Resource) -> bool:
         """Never: others may need it, and its connections are open."""
@@ -64,8 +62,25 @@ class DBClusterController(Controller):
         users = await self._users(resource)
         if users:
             more = f" and {len(users) - 1} more" if len(users) > 1 else ""
-            raise Waiting("InUse", f"{resource.key} is used by {users[0]}{more}: delete those first")
+            await self._wait_for_users(resource, f"{resource.key} is used by {users[0]}{more}: delete those first")
         await self.world.servers.close(resource.key.name)
+
+    async def _wait_for_users(self, resource: Resource, message: str) -> Never:
+        """Stay connected: what the users made is on the server, and their deletions go on only when it is there."""
+        try:
+            spec = validate_resource(DBClusterSpec, resource)
+            _, identity = await self._look(resource, spec)
+        except Blocked as error:
+            raise Blocked(error.reason, f"{message}; {error.message}") from None
+        except Retryable as error:
+            raise Retryable(error.reason, f"{message}; {error.message}") from None
+        await self.world.record(resource, {"serverIdentity": identity})
+        raise Waiting("InUse", message, again_seconds=spec.check_interval.seconds)
+
+    async def _look(self, resource: Resource, spec: DBClusterSpec) -> tuple[Server, str | None]:
+        """The server with its facts as they are now, and its identity. Raises Retryable or Blocked."""
+        server = await self.world.servers.of(resource, spec)
+        return server, _identity(resource, await server.refresh())
 
     async def give_up(self, resource: Resource) -> str:
         """Let it go although it is used; what the Databases and DatabaseUsers made stays on the server."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dbtether.api.dbcluster import DBClusterSpec
+from dbtether.api.reasons import Reason
 from dbtether.api.references import CaSecretRef, SecretRef
 from dbtether.api.resource import Resource, Secret
 from dbtether.controllers.platformsecrets import PlatformSecrets
@@ -19,6 +20,7 @@ from dbtether.postgres.server.access import Server
 
 @dataclass(frozen=True, slots=True)
 class _Opened:
+    spec: DBClusterSpec
     parameters: ConnectParameters
     database: str
     limit: int
@@ -45,11 +47,19 @@ class Servers:
         self._files: tempfile.TemporaryDirectory[str] | None = None
 
     async def of(self, cluster: Resource, spec: DBClusterSpec) -> Server:
-        """The server of a DBCluster, opened if need be. Raises Retryable or Blocked."""
+        """The server of a DBCluster, opened if need be. Raises Retryable or Blocked.
+
+        One that is being deleted keeps the server that it last used when its Secrets were deleted along with it.
+        """
         name = cluster.key.name
         async with self._locks.setdefault(name, asyncio.Lock()):
-            parameters = await self._parameters(cluster, spec)
             known = self._opened.get(name)
+            try:
+                parameters = await self._parameters(cluster, spec)
+            except Blocked as error:
+                if known is None or not _may_go_on(cluster, spec, known, error):
+                    raise
+                return known.server
             if known is not None:
                 if (known.parameters, known.database, known.limit) == (
                     parameters,
@@ -60,7 +70,7 @@ class Servers:
                 del self._opened[name]
                 await known.server.close()
             server = await Server.open(parameters, spec.database, spec.max_connections, str(cluster.key), self._fence)
-            self._opened[name] = _Opened(parameters, spec.database, spec.max_connections, server)
+            self._opened[name] = _Opened(spec, parameters, spec.database, spec.max_connections, server)
             return server
 
     def opened(self) -> Mapping[str, Server]:
@@ -131,6 +141,20 @@ class Servers:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
         return str(path)
+
+
+def _may_go_on(cluster: Resource, spec: DBClusterSpec, known: _Opened, error: Blocked) -> bool:
+    """Whether a deletion may still use what was last used: only its Secrets are gone, all else is as it was.
+
+    `kubectl delete -f` takes them at once with everything that is yet to be undone on the server. From a DBCluster
+    that stays, whoever deletes its Secret takes the server.
+    """
+    is_left_behind = cluster.deleted is not None and error.reason == Reason.SECRET_NOT_FOUND
+    return is_left_behind and _way(spec) == _way(known.spec)
+
+
+def _way(spec: DBClusterSpec) -> tuple[object, ...]:
+    return (spec.endpoint, spec.port, spec.database, spec.tls, spec.credentials_secret_ref, spec.credentials_from_env)
 
 
 def _value(secret: Secret, key: str) -> bytes:
