@@ -302,6 +302,11 @@ def test_helm_installs_and_leaves_the_crds_when_it_goes(fresh_kube: Callable[[],
     wait_for_pod(kube)
     assert can(kube, _OPERATOR, "list", "databases.dbtether.io", "")
     kube.helm("upgrade", "dbtether", str(CHART), "-n", NAMESPACE, "--set", "replicas=2")
+    strategy = ("get", "deployment", "dbtether", "-n", NAMESPACE, "-o", "jsonpath={.spec.strategy.type}")
+    assert kube.kubectl(*strategy).stdout == "RollingUpdate"
+    # Without a Lease nothing else keeps the old Pod and the new one from working at a time.
+    kube.helm("upgrade", "dbtether", str(CHART), "-n", NAMESPACE, "--set", "leaderElection.enabled=false")
+    assert kube.kubectl(*strategy).stdout == "Recreate"
     kube.helm("uninstall", "dbtether", "-n", NAMESPACE)
     left = kube.kubectl("get", "crds", "-o", "name").stdout.split()
     assert len([name for name in left if name.endswith(f".{GROUP}")]) == len(KINDS)
