@@ -10,7 +10,6 @@ from pathlib import Path
 from bench.workload import fill, local_store, log_statements, run_engine, used_so_far, writes_in_log
 from dbtether.controllers.engine import Engine, opened_engine
 from dbtether.embedded import EmbeddedServer
-from dbtether.runtime.store import Store
 
 CONNECTIONS = 5
 
@@ -44,7 +43,7 @@ async def _report(databases: int, users: int) -> None:
                 first = await run_engine(store)
                 await asyncio.to_thread(log_statements, server)
                 async with opened_engine(store) as engine:
-                    looks = [await _measured(engine, store, server, Path(folder) / "pg" / "server.log") for _ in "ab"]
+                    looks = [await _measured(engine, server, Path(folder) / "pg" / "server.log") for _ in "ab"]
     total = databases * users
     print(f"{databases} databases x {users} users in one server, {CONNECTIONS} connections")
     print(f"  first apply: {first.seconds:.1f} s ({total / first.seconds:.0f} users/s)")
@@ -57,15 +56,13 @@ async def _report(databases: int, users: int) -> None:
     print(f"  most memory: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB")
 
 
-async def _measured(engine: Engine, store: Store, server: EmbeddedServer, log: Path) -> Look:
+async def _measured(engine: Engine, server: EmbeddedServer, log: Path) -> Look:
     """Have everything looked at, as a resync does. Raises RuntimeError when that does not settle."""
     before = await asyncio.to_thread(used_so_far, server)
     position = len(log.read_text(errors="replace"))
     most = [0]
     counting = asyncio.create_task(_count_connections(engine, most))
-    for kind in ("DBCluster", "Database", "DatabaseUser"):
-        for one in await store.list(kind):
-            engine.loop.wake(one.key)
+    await engine.loop.resync()
     started, used = time.perf_counter(), time.process_time()
     settlement = await engine.loop.run_until_settled(900)
     seconds, cpu = time.perf_counter() - started, time.process_time() - used

@@ -139,6 +139,14 @@ class ControlLoop:
             raise ValueError(f"no reconciler is registered for {key}")
         self._add(key)
 
+    async def resync(self, spread_seconds: float = 0.0) -> None:
+        """Look at everything again, spread by chance over so many seconds, although nothing told of a change."""
+        for kind in self._registrations:
+            for resource in await self._store.list(kind):
+                if not self._queue.is_ready(resource.key):
+                    self._resynced.add(resource.key)
+                    self._queue.add_after(resource.key, spread_seconds * self._chance())
+
     @property
     def statistics(self) -> dict[str, KindStatistics]:
         """Counters by kind."""
@@ -183,14 +191,9 @@ class ControlLoop:
 
     async def _resync_forever(self) -> Never:
         """Add every key at each interval, spread by chance, to find what no change told."""
-        spread_seconds = self._settings.resync_seconds * self._settings.resync_jitter
         while True:
             await asyncio.sleep(self._settings.resync_seconds)
-            for kind in self._registrations:
-                for resource in await self._store.list(kind):
-                    if not self._queue.is_ready(resource.key):
-                        self._resynced.add(resource.key)
-                        self._queue.add_after(resource.key, spread_seconds * self._chance())
+            await self.resync(self._settings.resync_seconds * self._settings.resync_jitter)
 
     def _take_in(self, change: Change) -> None:
         keys = self._wake_ups.after(change)
