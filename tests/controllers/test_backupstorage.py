@@ -1,6 +1,7 @@
 """BackupStorages: whether the store can be used, told in the status, and who may name which Secret."""
 
 import asyncio
+import socket
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -96,12 +97,40 @@ async def test_a_second_look_changes_no_status(tmp_path: Path) -> None:
 
 
 @scenario
+async def test_a_second_look_at_a_store_that_cannot_be_used_changes_no_status(tmp_path: Path) -> None:
+    (tmp_path / "backups").mkdir()
+    (tmp_path / "backups" / "dbtether-probes").touch()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        closed = f"http://127.0.0.1:{server.getsockname()[1]}"
+    away = {"s3": {"bucket": "backups", "region": "eu-west-1", "endpoint": closed}, **SECRET}
+    for spec, reason in (({"local": {"path": "backups"}}, "StorageRefused"), (away, "StorageUnreachable")):
+        storage = Storage(tmp_path)
+        await storage.keys({"AWS_ACCESS_KEY_ID": b"id", "AWS_SECRET_ACCESS_KEY": b"key"})
+        await storage.apply(spec)
+        assert condition(await storage.settle(), "Ready") == ("False", reason)
+        before = await storage.store.get(KEY)
+        await storage.settle()
+        assert await storage.store.get(KEY) == before
+
+
+@scenario
 async def test_the_time_of_validation_moves_with_the_spec(tmp_path: Path) -> None:
     storage = Storage(tmp_path)
     await storage.apply({"local": {"path": "backups"}})
     before = (await storage.settle())["lastValidation"]
     await storage.apply({"local": {"path": "backups"}, "importPrefixes": [{"prefix": "old/", "namespaces": ["*"]}]})
     assert (await storage.settle())["lastValidation"] > before
+
+
+@scenario
+async def test_an_address_needs_no_word_about_the_path_style(s3: S3Server) -> None:
+    place = new_bucket(s3)
+    assert "//127.0.0.1:" in place.spec["s3"]["endpoint"]
+    parts = {name: value for name, value in place.spec["s3"].items() if name != "forcePathStyle"}
+    storage = Storage()
+    await storage.keys(place.data or {})
+    await storage.apply({"s3": parts, **SECRET})
+    assert (await storage.settle())["phase"] == "Ready"
 
 
 @scenario

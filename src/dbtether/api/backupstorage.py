@@ -60,7 +60,8 @@ class S3(SpecModel):
     endpoint: Url | None = None
     """URL of a store other than AWS."""
     force_path_style: bool = False
-    """Puts the bucket into the path instead of the host name, as most stores other than AWS want."""
+    """Puts the bucket into the path instead of the host name, as most stores other than AWS want; always where the
+    endpoint is an IP address."""
     kms_key_id: Plain | None = None
     """KMS key that objects are encrypted with."""
 

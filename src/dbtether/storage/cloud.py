@@ -6,6 +6,7 @@ GOOGLE_APPLICATION_CREDENTIALS names; for Azure the federated token of Workload 
 """
 
 import atexit
+import ipaddress
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -60,15 +61,17 @@ _DAY = timedelta(days=1)
 
 def open_s3(spec: S3, data: Mapping[str, bytes] | None, limits: Limits = DEFAULT_LIMITS) -> Bucket:
     """The bucket. Raises Blocked when the Secret's data does not fit."""
+    # An address takes no bucket before it; the AWS SDKs do the same.
+    by_path = spec.force_path_style or (spec.endpoint is not None and _is_address(spec.endpoint))
     config: S3Config = {
         "region": spec.region,
         # One by one is what every store that speaks S3 knows.
         "disable_bulk_delete": True,
         # A custom endpoint with virtual hosts must name the bucket itself (obstore puts no bucket before a host).
-        "virtual_hosted_style_request": not spec.force_path_style,
+        "virtual_hosted_style_request": not by_path,
     }
     if spec.endpoint is not None:
-        config["endpoint"] = spec.endpoint if spec.force_path_style else _with_bucket(spec.endpoint, spec.bucket)
+        config["endpoint"] = spec.endpoint if by_path else _with_bucket(spec.endpoint, spec.bucket)
     if spec.kms_key_id is not None:
         config["server_side_encryption"] = "aws:kms"
         config["sse_kms_key_id"] = spec.kms_key_id
@@ -148,6 +151,14 @@ def open_azure(spec: Azure, data: Mapping[str, bytes] | None, limits: Limits = D
         )
     )
     return Bucket(f"azure://{spec.storage_account}/{spec.container}", clients, has_keys=data is not None)
+
+
+def _is_address(endpoint: str) -> bool:
+    try:
+        ipaddress.ip_address(urlsplit(endpoint).hostname or "")
+    except ValueError:
+        return False
+    return True
 
 
 def _with_bucket(endpoint: str, bucket: str) -> str:

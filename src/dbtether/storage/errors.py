@@ -58,3 +58,8 @@ class StorageError(DbtetherError):
         super().__init__(f"{doing} {where}: {_SENTENCES[fault]}{told}")
         self.fault = fault
         self.message = str(self)
+        self._doing, self._detail = doing, detail
+
+    def told_of(self, where: str) -> "StorageError":
+        """The same of another place: for an object whose name says nothing to anybody."""
+        return StorageError(self.fault, self._doing, where, self._detail)

@@ -21,8 +21,16 @@ class Findings:
 async def validate(store: ObjectStore) -> Findings:
     """Write, read, list and delete a probe object. Raises StorageError where the first three fail.
 
-    A refused deletion is a finding: buckets that keep everything (WORM) are good for backups, not for retention.
+    A refused deletion is a finding: buckets that keep everything (WORM) are good for backups, not for retention. An
+    error names the folder: the object has another name each time, and the error would never be the same twice.
     """
+    try:
+        return await _probed(store)
+    except StorageError as error:
+        raise error.told_of(f"{store.url}/{PROBES}") from None
+
+
+async def _probed(store: ObjectStore) -> Findings:
     key = f"{PROBES}/{secrets.token_hex(8)}"
     content = secrets.token_bytes(32)
     await store.put_if_absent(key, content)
