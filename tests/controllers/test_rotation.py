@@ -361,20 +361,24 @@ async def test_a_second_name_that_is_somebody_elses_is_left_alone(world: World) 
 class Policy(Applying):
     """A server whose password policy refuses: an ALTER or CREATE ROLE with a password fails."""
 
+    def __init__(self) -> None:
+        self.refused: list[str] = []
+
     async def run(
         self, key: Key, cluster: str, server: Server, statements: Sequence[Statement], creates: Sequence[str] = ()
     ) -> None:
-        _refuse(statements)
+        self._refuse(statements)
         await super().run(key, cluster, server, statements, creates)
 
     async def rehearse(self, key: Key, server: Server, statements: Sequence[Statement]) -> None:
-        _refuse(statements)
+        self._refuse(statements)
         await super().rehearse(key, server, statements)
 
-
-def _refuse(statements: Sequence[Statement]) -> None:
-    if any("PASSWORD" in item.text for item in statements):
-        raise Blocked("StatementRefused", "Could not change login x: password: password is too short (SQLSTATE 22023)")
+    def _refuse(self, statements: Sequence[Statement]) -> None:
+        for item in statements:
+            if item.holds_secret:
+                self.refused.append(item.query.as_string(None))
+                raise Blocked("StatementRefused", "Could not change login x: password is too short (SQLSTATE 22023)")
 
 
 @pytest.mark.majors(18)
@@ -398,6 +402,42 @@ async def test_a_password_that_the_policy_refuses_leaves_the_old_one_in_force(
     second = await in_secret(world)
     assert second != first
     await assert_only(world, second)
+
+
+@pytest.mark.majors(18)
+@scenario
+async def test_a_first_password_that_the_policy_refuses_is_not_tried_again(world: World) -> None:
+    await world.cluster()
+    await world.database()
+    await world.user()
+    policy, counting = Policy(), CountingStore(world.store)
+    for _ in range(2):
+        await world.settle(executor=policy, store=counting)
+        assert await world.reason(world.user_key()) == "PasswordRejected"
+    message = (await world.status(world.user_key()))["message"]
+    assert "password is too short" in message
+    assert "no login was made" in message
+    assert len(set(policy.refused)) >= 2
+    assert not [what for what in counting.writes if what.startswith("Secret")], "nobody is shown a refused one"
+    assert world.login() not in world.left()
+    await world.settled_and_ready()
+    assert await world.login_works()
+
+
+@pytest.mark.majors(18)
+@scenario
+async def test_a_secret_lost_under_a_stricter_policy_does_not_come_back_with_a_password_that_does_not_work(
+    world: World,
+) -> None:
+    await apply(world)
+    first = await in_secret(world)
+    await world.store.delete_secret(await world.credentials())
+    await world.settle(executor=Policy())
+    assert await world.reason(world.user_key()) == "PasswordRejected"
+    assert "the old password stays in force" in (await world.status(world.user_key()))["message"]
+    await assert_only(world, first)
+    await world.settled_and_ready()
+    await assert_only(world, await in_secret(world), gone=[first])
 
 
 @pytest.mark.majors(18)

@@ -35,6 +35,7 @@ from dbtether.controllers.userrotation import (
     is_due,
     keep_idle,
     mark_of,
+    new_password,
     rotate,
     rotation_fields,
     tell,
@@ -66,6 +67,8 @@ class DatabaseUserController(Controller):
             observed = await self._observe_admitted(user)
             await self._record_claim(user)
             password = await UserSecrets(self.world.store, resource, user.spec).password(user.name)
+            if password is None:
+                password = await new_password(self.world, user, observed[user.login])
             user = with_login_in_force(self.world, user, password)
             secret = await write_credentials(self.world, user, password)
             role = observed[user.login].role

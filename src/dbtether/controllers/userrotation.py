@@ -25,7 +25,7 @@ from dbtether.controllers.rotation import (
 from dbtether.controllers.userdrop import drop_login
 from dbtether.controllers.userlogin import User, grant_roles, observe_login, verify
 from dbtether.controllers.usersecrets import write_credentials
-from dbtether.errors import Blocked, DbtetherError
+from dbtether.errors import Blocked, DbtetherError, Retryable
 from dbtether.postgres.passwords import fingerprint, generate_password
 from dbtether.postgres.roles.model import ObservedLogin
 from dbtether.postgres.roles.plan import plan
@@ -48,6 +48,16 @@ def with_login_in_force(world: World, user: User, password: str) -> User:
     if pending.get("fingerprint") == mark_of(world, user, password) and pending.get("login") in user.logins.all:
         return replace(user, login=pending["login"])
     return user
+
+
+async def new_password(world: World, user: User, observed: ObservedLogin) -> str:
+    """A password for a login whose Secret has none, which the server takes. Raises Retryable or Blocked.
+
+    Asked before the Secret has it: what stands there counts, and one that is refused would be tried for ever.
+    """
+    password = generate_password(user.spec.password_length)
+    await _rehearse(world, user, password, observed)
+    return password
 
 
 # ---- when
@@ -99,7 +109,7 @@ async def _rotate(world: World, user: User, password: str) -> tuple[User, str, s
     successor = replace(user, login=user.logins.successor)
     is_in_place = successor.login == user.login
     if is_in_place:
-        await _rehearse(world, successor, new)
+        await _rehearse(world, successor, new, await _observe(world, successor))
     else:
         await _set_password(world, successor, new)
     announced = {
@@ -116,13 +126,21 @@ async def _rotate(world: World, user: User, password: str) -> tuple[User, str, s
     return successor, new, secret
 
 
-async def _rehearse(world: World, user: User, password: str) -> None:
+async def _rehearse(world: World, user: User, password: str, observed: ObservedLogin) -> None:
     """Ask the server whether it would take the password, before anybody is shown it."""
-    statements = plan(user.desired(password), await _observe(world, user))
+    desired = user.desired(password)
+
+    def asked(observed: ObservedLogin) -> list[Statement]:
+        # No more than that: an end of sessions could not be rolled back.
+        return [item for item in plan(desired, observed) if item.holds_secret]
+
     try:
-        await world.executor.rehearse(user.resource.key, user.server, statements)
+        await world.executor.rehearse(user.resource.key, user.server, asked(observed))
     except Blocked as error:
-        raise _rejected(error) from None
+        again = await _observe(world, user)
+        if [item.text for item in asked(again)] != [item.text for item in asked(observed)]:
+            raise Retryable("Retrying", f"{error.message}; trying again, since the server has changed") from None
+        raise _rejected(error, is_first=observed.role is None) from None
 
 
 async def _set_password(world: World, user: User, password: str) -> None:
@@ -139,16 +157,17 @@ async def _set_password(world: World, user: User, password: str) -> None:
         await verify(user, password)
 
 
-def _rejected(error: Blocked) -> Blocked:
+def _rejected(error: Blocked, *, is_first: bool = False) -> Blocked:
     """The error in the words of who asked for a new password."""
     if error.reason not in _REFUSALS:
         return error
     # The advice about a password that a Secret has already is of no use here.
     refusal = error.message.partition("; a password policy")[0]
+    in_force = "no login was made" if is_first else "the old password stays in force"
     return Blocked(
         "PasswordRejected",
-        f"{refusal}; the old password stays in force; raise spec.password.length if it is too short, or have "
-        f"the server's password policy take SCRAM verifiers; a new password is tried in ten minutes",
+        f"{refusal}; {in_force}; raise spec.password.length if it is too short, or have the server's password "
+        f"policy take SCRAM verifiers; the next try takes a new password",
     )
 
 

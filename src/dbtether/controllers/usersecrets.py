@@ -17,7 +17,7 @@ from dbtether.controllers.credentials import (
 )
 from dbtether.controllers.userlogin import User
 from dbtether.errors import Blocked
-from dbtether.postgres.passwords import fingerprint, generate_password
+from dbtether.postgres.passwords import fingerprint
 from dbtether.runtime.store import Store
 
 
@@ -30,8 +30,8 @@ class UserSecrets:
         self._spec = spec
         self._names = secret_names(spec, user.key.namespace, user.key.name)
 
-    async def password(self, username: str) -> str:
-        """The password in force, or a new one. Raises Waiting or Blocked.
+    async def password(self, username: str) -> str | None:
+        """The password in force; None when there is none yet. Raises Waiting or Blocked.
 
         The Secret is the truth: what stands in it is what the role gets, after a crash as after an edit. Of
         several Secrets, one that was edited counts.
@@ -50,7 +50,7 @@ class UserSecrets:
                 text = stored_password(secret, self._spec.secret, is_recorded)
                 found += [] if text is None else [text]
         edited = (text for text in found if not is_recorded(text))
-        return next(edited, None) or next(iter(found), None) or generate_password(self._spec.password_length)
+        return next(edited, None) or next(iter(found), None)
 
     async def write(self, login: Login, places: Sequence[tuple[Target, str]]) -> str:
         """Write every Secret that differs, remove those of earlier specs, and give the first one's name.
