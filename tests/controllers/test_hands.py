@@ -77,6 +77,40 @@ async def test_what_was_done_to_a_login_is_mended_or_refused(world: World) -> No
 
 @pytest.mark.majors(13, 18)
 @scenario
+async def test_a_connection_limit_that_keeps_the_admin_out_is_lifted_from_outside(world: World) -> None:
+    """Its owner can set one, and take the only place that is left."""
+    await world.cluster()
+    await world.database(owner=world.login())
+    await world.user(privileges="admin")
+    await world.settled_and_ready()
+    with world.logged_in(world.login(), await world.password(), world.named()) as connection:
+        for limit in (0, 1):
+            world.execute(f"ALTER DATABASE {{}} CONNECTION LIMIT {limit}", world.named())
+            connection.execute(f"CREATE TABLE made_under_{limit} ()")
+            await world.settled_and_ready()
+            assert world.rows("SELECT datconnlimit FROM pg_database WHERE datname = %s", world.named()) == [(-1,)]
+            assert await world.plan() == {}
+
+
+@pytest.mark.majors(18)
+@scenario
+async def test_a_limit_under_which_only_a_superuser_could_work_is_refused_to_others(world: World) -> None:
+    await world.cluster()
+    await world.database()
+    await world.settled_and_ready()
+    await world.change(world.database_key(), connectionLimit=0)
+    await world.settle()
+    if world.admin.is_superuser:
+        await world.assert_ready(world.database_key())
+        return
+    assert await world.reason(world.database_key()) == "MissingPrivileges"
+    assert "give at least 1" in str((await world.status(world.database_key()))["message"])
+    await world.change(world.database_key(), connectionLimit=3)
+    await world.settled_and_ready()
+
+
+@pytest.mark.majors(13, 18)
+@scenario
 async def test_a_database_renamed_by_hand_is_neither_made_anew_nor_forgotten(world: World) -> None:
     await world.cluster()
     await world.database()

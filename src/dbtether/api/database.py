@@ -171,7 +171,7 @@ class DatabaseSpec(ShapedModel):
     icu_locale: Locale | None = None
     """ICU locale, at creation only; needs localeProvider icu."""
     connection_limit: ConnectionLimit = -1
-    """How many sessions may be open at once; -1 is no limit."""
+    """How many sessions may be open at once, at least 1 where the admin is no superuser; -1 is no limit."""
     settings: DatabaseSettings = Field(default_factory=dict)
     """Settings of every session in the database, from a closed list."""
     deletion_policy: Choice[DeletionPolicy] = DeletionPolicy.RETAIN

@@ -91,6 +91,17 @@ def database_is_closed(desired: DesiredDatabase, observed: ObservedDatabase) -> 
     )
 
 
+def limit_keeps_the_admin_out(desired: DesiredDatabase, observed: ObservedDatabase) -> Verdict:
+    """A superuser's sessions do not count (PostgreSQL, CREATE DATABASE); any other admin could not look in again."""
+    if desired.connection_limit != 0 or observed.server.is_superuser:
+        return None
+    return Blocked(
+        "MissingPrivileges",
+        f"spec.connectionLimit: with 0 nobody but a superuser gets into database {desired.name}, and the DBCluster's "
+        f"admin is none: give at least 1, or connect the DBCluster as a superuser",
+    )
+
+
 def admin_lacks_createrole(desired: DesiredDatabase, observed: ObservedDatabase) -> Verdict:
     """Needed for the owner and group roles."""
     return no_createrole(observed.server, f"the roles of database {desired.name}")
@@ -325,6 +336,7 @@ GUARDS: tuple[Guard, ...] = (
     group_role_not_ours,
     database_is_invalid,
     database_is_closed,
+    limit_keeps_the_admin_out,
     admin_lacks_createrole,
     admin_lacks_createdb,
     admin_lacks_membership,

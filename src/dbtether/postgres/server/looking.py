@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from dbtether.errors import Retryable
 from dbtether.postgres.databases.model import DesiredDatabase, ObservedDatabase
 from dbtether.postgres.databases.ownership import previous_owner
 from dbtether.postgres.server.access import Server
@@ -10,11 +11,19 @@ from dbtether.postgres.server.access import Server
 async def look_inside(server: Server, desired: DesiredDatabase, outside: ObservedDatabase) -> ObservedDatabase:
     """The same, with what is in the database. Raises Retryable or Blocked.
 
-    Never before it is known to be ours, or given to us.
+    Never before it is known to be ours, or given to us. A connection limit that is not the wanted one may keep the
+    admin out: then what is inside is left out until it is set right, which is done from outside.
     """
     extensions = [extension.name for extension in desired.extensions]
     previous = previous_owner(desired, outside)
-    inside = await server.inside(outside.database, desired.name, extensions, owned_by=previous)
+    try:
+        inside = await server.inside(outside.database, desired.name, extensions, owned_by=previous)
+    except Retryable as error:
+        database = outside.database
+        has_wanted_limit = database is None or database.connection_limit in (-1, desired.connection_limit)
+        if error.reason != "TooManyConnections" or has_wanted_limit:
+            raise
+        return outside
     return replace(outside, inside=inside)
 
 
