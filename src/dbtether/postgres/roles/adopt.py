@@ -50,7 +50,8 @@ def adopted_role_owns_a_database(desired: DesiredLogin, observed: ObservedLogin)
     return Blocked(
         "RoleHasDependents",
         f"spec.adopt: role {desired.name} owns database {', '.join(databases)}: adopt the database first, with its "
-        f"spec.owner left out until the role is adopted too, or have a DBA run ALTER DATABASE {quoted(databases[0])} OWNER TO {quoted(observed.server.admin)}",
+        f"spec.owner left out until the role is adopted too, or have a DBA run "
+        f"ALTER DATABASE {quoted(databases[0])} OWNER TO {quoted(observed.server.admin)}",
     )
 
 
