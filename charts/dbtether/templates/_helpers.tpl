@@ -33,18 +33,13 @@ subjects:
 {{- define "dbtether.servedRules" -}}
 - apiGroups: [dbtether.io]
   resources: [databases, databaseusers, backups, backupschedules, restores]
-  verbs: [get, list, watch, update, patch]
+  verbs: [get, list, watch, patch]
 - apiGroups: [dbtether.io]
   resources: [databases/status, databaseusers/status, backups/status, backupschedules/status, restores/status]
-  verbs: [get, update, patch]
-# Where the API server checks who may block an owner's deletion.
+  verbs: [update]
+# Where the API server checks who may block an owner's deletion: of Secrets and of Backups.
 - apiGroups: [dbtether.io]
-  resources:
-    - databases/finalizers
-    - databaseusers/finalizers
-    - backups/finalizers
-    - backupschedules/finalizers
-    - restores/finalizers
+  resources: [databaseusers/finalizers, backupschedules/finalizers]
   verbs: [update]
 # A BackupSchedule makes Backups, and its retention takes them away.
 - apiGroups: [dbtether.io]
@@ -53,7 +48,7 @@ subjects:
 # The credentials of DatabaseUsers.
 - apiGroups: [""]
   resources: [secrets]
-  verbs: [get, list, watch, create, update, patch, delete]
+  verbs: [get, list, watch, create, update, delete]
 {{ include "dbtether.eventRules" . }}
 {{- end -}}
 
@@ -68,12 +63,9 @@ subjects:
 {{- define "dbtether.clusterRules" -}}
 - apiGroups: [dbtether.io]
   resources: [dbclusters, backupstorages]
-  verbs: [get, list, watch, update, patch]
+  verbs: [get, list, watch, patch]
 - apiGroups: [dbtether.io]
   resources: [dbclusters/status, backupstorages/status]
-  verbs: [get, update, patch]
-- apiGroups: [dbtether.io]
-  resources: [dbclusters/finalizers, backupstorages/finalizers]
   verbs: [update]
 - apiGroups: [""]
   resources: [namespaces]
@@ -86,7 +78,7 @@ subjects:
 - apiGroups: [admissionregistration.k8s.io]
   resources: [validatingwebhookconfigurations]
   resourceNames: [{{ include "dbtether.fullname" . }}]
-  verbs: [get, update, patch]
+  verbs: [get, patch]
 {{- end }}
 {{- end -}}
 
@@ -94,11 +86,11 @@ subjects:
 {{- define "dbtether.ownRules" -}}
 - apiGroups: [coordination.k8s.io]
   resources: [leases]
-  verbs: [get, create, update, patch]
+  verbs: [get, create, update]
 # The installation's identity and keys, and the logins of backup and restore Jobs.
 - apiGroups: [""]
   resources: [secrets]
-  verbs: [get, list, watch, create, update, patch, delete]
+  verbs: [get, list, watch, create, update, delete]
 - apiGroups: [batch]
   resources: [jobs]
   verbs: [get, list, watch, create, patch, delete]
