@@ -28,13 +28,15 @@ def test_the_demo_keeps_every_promise_and_leaves_nothing(program: Program) -> No
         ran = program.run("demo")
         assert ran.code == 0, ran.err
         assert ran.err == ""
-        assert re.search(r"All 15 checks passed in [0-9.]+ s", ran.out)
+        assert re.search(r"All 18 checks passed in [0-9.]+ s", ran.out)
         assert list(Path(folder).iterdir()) == []
     for part in (
         "ERROR: permission denied for table greeting",
         'FATAL: permission denied for database "billing"',
         "Grant SELECT on table public.greeting to dbtether_my_app_readonly",
         "nothing to do: 0 statements",
+        "Database default/my-app-db is backed up",
+        "read from end to end, it is what was written",
         "nothing was left on the server",
     ):
         assert part in ran.out

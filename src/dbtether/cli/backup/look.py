@@ -1,8 +1,11 @@
 """`dbtether backup list | show | verify`: what a store has, told from the store alone."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from rich.text import Text
 
 from dbtether.backup.catalog import Entry, catalog, read_entry
 from dbtether.backup.formats import DumpFormat, format_of
@@ -35,9 +38,7 @@ def list_command(options: LookOptions, database: str | None) -> Exit:
     if options.output == "table":
         if not entries:
             say(f"No backups{f' of {database}' if database else ''} in {place.url(place.prefix)}")
-        for line in (
-            table(("KEY", "DATABASE", "CLUSTER", "TAKEN", "SIZE", "STATE"), map(_row, entries)) if entries else ()
-        ):
+        for line in backup_table(entries):
             say(line)
         for entry in entries:
             if entry.problem:
@@ -45,6 +46,13 @@ def list_command(options: LookOptions, database: str | None) -> Exit:
     else:
         emit({"items": [_document(place, entry) for entry in entries]}, options.output)
     return Exit.FAILED if any(entry.problem for entry in entries) else Exit.OK
+
+
+def backup_table(entries: Sequence[Entry]) -> list[Text]:
+    """The lines of `dbtether backup list`; none without backups."""
+    if not entries:
+        return []
+    return table(("KEY", "DATABASE", "CLUSTER", "TAKEN", "SIZE", "STATE"), map(_row, entries))
 
 
 def show_command(options: LookOptions, key: str) -> Exit:
@@ -64,7 +72,7 @@ def show_command(options: LookOptions, key: str) -> Exit:
 def verify_command(options: LookOptions, key: str) -> Exit:
     """Read one dump from end to end and compare it with its manifest."""
     place = destination(options.place, "--from")
-    entry, found, problem = running.run(_verify(place, place.key(key), installation_key(options.state)))
+    entry, found, problem = running.run(verify_entry(place, place.key(key), installation_key(options.state)))
     if options.output != "table":
         told = {} if found is None else {"tables": dict(found.rows or {}), "sha256": found.object_sha256}
         emit({"url": place.url(entry.key), "sound": problem is None, "problem": problem, **told}, options.output)
@@ -75,9 +83,10 @@ def verify_command(options: LookOptions, key: str) -> Exit:
     return Exit.OK if problem is None else Exit.FAILED
 
 
-async def _verify(
+async def verify_entry(
     place: Destination, key: str, installation_key: bytes | None
 ) -> tuple[Entry, Verified | None, str | None]:
+    """The dump at a key, what reading all of it told, and what is wrong with it. Raises StorageError."""
     entry = await read_entry(place.store, key, installation_key)
     if entry.problem is not None:
         return entry, None, entry.problem

@@ -46,6 +46,8 @@ class TakeOptions:
     state: str
     output: str
     verbose: bool
+    is_quiet: bool = False
+    """Whether progress is left untold."""
 
 
 def take_command(options: TakeOptions) -> Exit:
@@ -54,16 +56,20 @@ def take_command(options: TakeOptions) -> Exit:
     if (problem := filename_problem(template)) is not None:
         raise Quit(Exit.INVALID, f"--filename {template!r} {problem}")
     place = destination(options.to, "--to", make=True)
-    manifest = running.run(_take(options, template, place))
+    manifest = running.run(take_backup(options, template, place))
     url = place.url(manifest.key)
     if options.output == "table":
-        _print(manifest, url)
+        first, *facts = taken_lines(manifest, url)
+        say(first, style="green")
+        for line in facts:
+            say(line)
     else:
         emit({"url": url, **manifest.model_dump(mode="json", exclude_none=True)}, options.output)
     return Exit.OK
 
 
-async def _take(options: TakeOptions, template: str, place: Destination) -> Manifest:
+async def take_backup(options: TakeOptions, template: str, place: Destination) -> Manifest:
+    """Dump the database into the place. Raises Quit when it is not Ready, and what `run_backup` raises."""
     key = Key("Database", options.namespace, options.database)
     async with quiet_logs(options.verbose), _opened(options.state, key) as (store, database):
         now = datetime.now(UTC)
@@ -71,7 +77,7 @@ async def _take(options: TakeOptions, template: str, place: Destination) -> Mani
         clients = find_clients(database.server.facts.major)
         name = _object_name(template, database, run_id, now)
         title = f"{key}"
-        with BackupProgress(title, is_quiet=options.output != "table") as progress:
+        with BackupProgress(title, is_quiet=options.is_quiet or options.output != "table") as progress:
             async with prepared_run(database, key, run_id, store.installation, expiry(now, None)) as prepared:
                 progress.begin(prepared.source.size_bytes)
                 run = BackupRun(
@@ -128,12 +134,16 @@ def _object_name(template: str, database: DatabaseOnServer, run_id: str, now: da
     return f"{render(DEFAULT_PATH_TEMPLATE, values)}/{render(template, values)}"
 
 
-def _print(manifest: Manifest, url: str) -> None:
+def taken_lines(manifest: Manifest, url: str) -> list[str]:
+    """What is told of a backup that was taken: one sentence, and the facts below it."""
     took = (manifest.finished_at - manifest.started_at).total_seconds()
     origin = manifest.origin
-    say(f"Database {origin.namespace}/{origin.name} is backed up, in {duration_text(took)}", style="green")
-    say(f"  object   {url}")
-    say(f"  size     {size_text(manifest.stored.bytes)}, unpacked {size_text(manifest.plain.bytes)}")
-    say(f"  sha256   {manifest.stored.sha256}")
+    lines = [
+        f"Database {origin.namespace}/{origin.name} is backed up, in {duration_text(took)}",
+        f"  object   {url}",
+        f"  size     {size_text(manifest.stored.bytes)}, unpacked {size_text(manifest.plain.bytes)}",
+        f"  sha256   {manifest.stored.sha256}",
+    ]
     if manifest.tables is not None:
-        say(f"  holds    {len(manifest.tables):,} tables, {sum(manifest.tables.values()):,} rows")
+        lines.append(f"  holds    {len(manifest.tables):,} tables, {sum(manifest.tables.values()):,} rows")
+    return lines

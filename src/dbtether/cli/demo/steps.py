@@ -7,8 +7,13 @@ from pathlib import Path
 import psycopg
 from psycopg.conninfo import make_conninfo
 
+from dbtether.api.backup import DEFAULT_FILENAME_TEMPLATE
 from dbtether.api.resource import Key
+from dbtether.backup.catalog import catalog
 from dbtether.cli.apply import Applied, ApplyOptions, apply_wanted
+from dbtether.cli.backup.destinations import destination
+from dbtether.cli.backup.look import backup_table, verify_entry
+from dbtether.cli.backup.take import TakeOptions, take_backup, taken_lines
 from dbtether.cli.delete import DeleteOptions, delete_wanted
 from dbtether.cli.demo.manifests import demo_manifests, write_manifests
 from dbtether.cli.demo.stage import Stage
@@ -204,6 +209,28 @@ async def apply_again(scene: Scene) -> None:
     stage.check(settled and scene.statements.count == 0, f"nothing to do: {scene.statements.count} statements")
 
 
+async def back_up(scene: Scene) -> None:
+    """A backup into a folder, what the folder tells of it, and the proof that it is whole."""
+    stage = scene.stage
+    stage.step("Take a backup")
+    stage.command("dbtether backup my-app-db --to backups")
+    place = destination(str(scene.folder / "backups"), "--to", make=True)
+    options = TakeOptions("my-app-db", "default", "backups", None, scene.state, "table", verbose=False, is_quiet=True)
+    manifest = await take_backup(options, DEFAULT_FILENAME_TEMPLATE, place)
+    for told in taken_lines(manifest, place.url(manifest.key)):
+        stage.line(told)
+    stage.check(manifest.tables == {"public.greeting": 1}, "it holds the table and its row")
+    stage.command("dbtether backup list --from backups")
+    entries = await catalog(place.store)
+    for line in backup_table(entries):
+        stage.line(line)
+    stage.check([entry.state for entry in entries] == ["Complete"], "the folder alone tells what is in it")
+    stage.command(f"dbtether backup verify {manifest.key} --from backups")
+    _, found, problem = await verify_entry(place, manifest.key, None)
+    is_sound = problem is None and found is not None and found.object_sha256 == manifest.stored.sha256
+    stage.check(is_sound, "read from end to end, it is what was written")
+
+
 async def delete_all(scene: Scene) -> None:
     """Delete, and ask the server what is left."""
     stage = scene.stage
@@ -230,5 +257,6 @@ STORY = (
     log_in,
     break_and_repair,
     apply_again,
+    back_up,
     delete_all,
 )
