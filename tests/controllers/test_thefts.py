@@ -52,15 +52,15 @@ THEFTS: dict[str, tuple[Theft, set[str]]] = {
     "a database by its name": (_database(databaseName=_victims_database), {"DatabaseConflict"}),
     "a database with adopt": (
         _database(databaseName=_victims_database, adopt=_always(True)),
-        {"DatabaseConflict", "DatabaseNotOurs", "UnsupportedField", "AdoptionNotAllowed"},
+        {"DatabaseConflict", "DatabaseNotOurs", "AdoptionNotAllowed"},
     ),
     "a database with force-adopt": (
         _database(_FORCE, databaseName=_victims_database),
-        {"DatabaseConflict", "DatabaseNotOurs", "UnsupportedField", "AdoptionNotAllowed"},
+        {"DatabaseConflict", "DatabaseNotOurs", "AdoptionNotAllowed"},
     ),
     "a database released by the thief itself": (
         _database(_RELEASE, databaseName=_victims_database, adopt=_always(True)),
-        {"DatabaseConflict", "DatabaseNotOurs", "UnsupportedField", "AdoptionNotAllowed"},
+        {"DatabaseConflict", "DatabaseNotOurs", "AdoptionNotAllowed"},
     ),
     "a database copied as a template": (_database(template=_victims_database), {"TemplateNotAllowed"}),
     "a schema owned by another's group": (
@@ -69,11 +69,11 @@ THEFTS: dict[str, tuple[Theft, set[str]]] = {
     ),
     "a database owned by another's login": (
         _database(owner=_victims_login),
-        {"ReferenceNotAllowed", "UnsupportedField", "RoleNotOurs", "MissingPrivileges"},
+        {"ReferenceNotAllowed", "RoleNotOurs", "MissingPrivileges"},
     ),
     "a database owned by the platform's admin": (
         _database(owner=lambda world: world.admin.user),
-        {"ReferenceNotAllowed", "UnsupportedField", "RoleNotOurs", "InvalidSpec"},
+        {"ReferenceNotAllowed", "RoleNotOurs", "InvalidSpec"},
     ),
     "the maintenance database": (_database(databaseName=_always("postgres")), {"InvalidSpec"}),
     "template1": (_database(databaseName=_always("template1")), {"InvalidSpec"}),
