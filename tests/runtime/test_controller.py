@@ -58,6 +58,17 @@ def test_a_retryable_error_is_retried_until_it_passes(error: Exception) -> None:
     run(main)
 
 
+def test_what_the_store_refuses_again_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        conflict, refused = StateError("changed meanwhile"), StateError("POST secrets: 403 Forbidden")
+        loop = await loop_over(Scripted(in_turn(conflict, refused, refused, refused, conflict, Done())))
+        assert (await loop.run_until_settled(10)).is_settled
+        told = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+        assert told == [f"{DATABASE}: tried again and again: POST secrets: 403 Forbidden"]
+
+    run(main)
+
+
 def test_success_resets_the_back_off() -> None:
     async def main() -> None:
         away = Retryable("ServerAway", "the server is away")

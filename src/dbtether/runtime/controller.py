@@ -93,6 +93,7 @@ class ControlLoop:
         )
         self._statistics = statistics_of_kinds(self._registrations)
         self._bugs_logged: dict[Key, str] = {}
+        self._store_refusals: dict[Key, tuple[str, int]] = {}
         self._resynced: set[Key] = set()
         """Keys that nothing but a resync has asked for since they were last looked at."""
         self._has_started = False
@@ -285,8 +286,11 @@ class ControlLoop:
                 if self._settings.blocked_again_seconds is not None:
                     self._queue.add_after(key, self._settings.blocked_again_seconds)
                 return OutcomeLabel.BLOCKED
-            case Retryable() | StateError(), _:
-                # A StateError is mostly a conflict: somebody wrote the resource between read and write.
+            case Retryable(), _:
+                self._queue.add_backoff(key)
+                return OutcomeLabel.RETRYABLE
+            case StateError(), _:
+                self._log_refusal(key, str(error))
                 self._queue.add_backoff(key)
                 return OutcomeLabel.RETRYABLE
             case ReconcileTimeout(), _:
@@ -300,6 +304,18 @@ class ControlLoop:
     def _forget(self, key: Key) -> None:
         self._queue.forget(key)
         self._bugs_logged.pop(key, None)
+        self._store_refusals.pop(key, None)
+
+    def _log_refusal(self, key: Key, message: str) -> None:
+        """Log what the store says a second time, once; no status tells it, which is written to the same store.
+
+        The first time is mostly a conflict: somebody wrote the resource between read and write.
+        """
+        known, times = self._store_refusals.get(key, ("", 0))
+        times = times + 1 if known == message else 1
+        self._store_refusals[key] = (message, times)
+        if times == 2:
+            logger.warning("%s: tried again and again: %s", key, message)
 
     def _log_bug(self, key: Key, error: Exception) -> None:
         """Log the traceback the first time; the same bug met again is one line."""
