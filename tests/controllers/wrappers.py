@@ -8,7 +8,8 @@ from dbtether.api.resource import Key, Resource, Secret
 from dbtether.controllers.executor import Applying
 from dbtether.postgres.server.access import Server
 from dbtether.postgres.statement import Statement, batches
-from dbtether.runtime.store import Change, EventType, Store
+from dbtether.runtime.forwarding import ForwardingStore
+from dbtether.runtime.store import EventType, Store
 
 _WRITES = ("CREATE", "ALTER", "DROP", "GRANT", "REVOKE", "COMMENT", "REASSIGN", "INSERT", "UPDATE", "DELETE", "DO ")
 
@@ -22,11 +23,8 @@ class Crash(Exception):
     """The process is dead from here on."""
 
 
-class WrappedStore:
-    """Passes everything on; each write goes through `around` first and afterwards."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
+class WrappedStore(ForwardingStore):
+    """Passes everything on; each write is told before and afterwards."""
 
     def before(self, what: str) -> None:
         """Called before each write."""
@@ -34,58 +32,38 @@ class WrappedStore:
     def after(self, what: str) -> None:
         """Called after each write."""
 
-    @property
-    def installation(self) -> str:
-        return self._store.installation
-
-    @property
-    def fingerprint_key(self) -> bytes:
-        return self._store.fingerprint_key
-
-    async def get(self, key: Key) -> Resource | None:
-        return await self._store.get(key)
-
-    async def list(self, kind: str) -> tuple[Resource, ...]:
-        return await self._store.list(kind)
-
-    async def get_secret(self, namespace: str, name: str) -> Secret | None:
-        return await self._store.get_secret(namespace, name)
-
-    def subscribe(self, listener: Callable[[Change], None]) -> None:
-        self._store.subscribe(listener)
-
     async def write_status(self, resource: Resource, status: Mapping[str, Any]) -> Resource:
         self.before(f"status of {resource.key}")
-        written = await self._store.write_status(resource, status)
+        written = await super().write_status(resource, status)
         self.after(f"status of {resource.key}")
         return written
 
     async def write_finalizers(self, resource: Resource, finalizers: tuple[str, ...]) -> Resource | None:
         self.before(f"finalizers of {resource.key}")
-        written = await self._store.write_finalizers(resource, finalizers)
+        written = await super().write_finalizers(resource, finalizers)
         self.after(f"finalizers of {resource.key}")
         return written
 
     async def write_annotation(self, resource: Resource, name: str, value: str | None) -> Resource:
         self.before(f"annotation of {resource.key}")
-        written = await self._store.write_annotation(resource, name, value)
+        written = await super().write_annotation(resource, name, value)
         self.after(f"annotation of {resource.key}")
         return written
 
     async def write_secret(self, secret: Secret) -> Secret:
         self.before(f"Secret {secret.name}")
-        written = await self._store.write_secret(secret)
+        written = await super().write_secret(secret)
         self.after(f"Secret {secret.name}")
         return written
 
     async def delete_secret(self, secret: Secret) -> None:
         self.before(f"deletion of Secret {secret.name}")
-        await self._store.delete_secret(secret)
+        await super().delete_secret(secret)
         self.after(f"deletion of Secret {secret.name}")
 
     async def record_event(self, resource: Resource, type_: EventType, reason: str, message: str) -> None:
         self.before(f"Event {reason}")
-        await self._store.record_event(resource, type_, reason, message)
+        await super().record_event(resource, type_, reason, message)
         self.after(f"Event {reason}")
 
 
