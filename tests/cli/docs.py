@@ -68,6 +68,7 @@ REASONS: dict[str, tuple[Reason, ...]] = {
         Reason.OTHER_INSTALLATION,
         Reason.RELEASED,
         Reason.SECRET_CONFLICT,
+        Reason.SECRET_REFUSED,
         Reason.SECRET_NOT_FOUND,
         Reason.SECRET_INVALID,
         Reason.LOGIN_FAILED,

@@ -167,6 +167,29 @@ def test_a_secret_as_large_as_secrets_can_be_is_read_as_any_other(ground: Ground
         ground.until_blocked("DBCluster", ground.unique, "AuthenticationFailed")
 
 
+def test_a_secret_that_the_namespace_has_no_room_for_is_told_and_stored_once_there_is(
+    ground: Ground, tmp_path: Path
+) -> None:
+    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "full"}}
+    ground.create({**quota, "spec": {"hard": {"count/secrets": "0"}}})
+    eventually(lambda: ground.status("ResourceQuota", "full").get("hard"), "the quota is in force")
+    with operating(ground.kube, tmp_path, *NEVER) as operator:
+        ground.create_cluster()
+        ground.create(ground.database())
+        ground.create(ground.user())
+        message = ground.until_blocked("DatabaseUser", "reader", "SecretRefused")
+        assert f"Secret {ground.team}/reader-credentials was not stored" in message
+        assert "ResourceQuotas" in message
+        # A log that names it, and no status that is written at every attempt.
+        before = ground.get("DatabaseUser", "reader")
+        time.sleep(3)
+        assert ground.get("DatabaseUser", "reader") == before
+        ground.delete("ResourceQuota", "full")
+        ground.until("DatabaseUser", "reader", "Ready")
+        assert ground.can_log_in(ground.credentials()["password"])
+        assert operator.child.returncode is None
+
+
 def test_a_stored_field_that_nobody_knows_is_named_and_gone_with_the_crd_that_let_it_in(
     ground: Ground, tmp_path: Path
 ) -> None:

@@ -55,6 +55,7 @@ class Reason(StrEnum):
     SECRET_NOT_FOUND = "SecretNotFound"  # noqa: S105
     SECRET_INVALID = "SecretInvalid"  # noqa: S105
     SECRET_CONFLICT = "SecretConflict"  # noqa: S105
+    SECRET_REFUSED = "SecretRefused"  # noqa: S105
 
     CONNECTION_FAILED = "ConnectionFailed"
     AUTHENTICATION_FAILED = "AuthenticationFailed"
@@ -264,6 +265,10 @@ EXPLANATIONS: Mapping[Reason, Explanation] = {
     Reason.SECRET_CONFLICT: _explain(
         "A Secret of the wanted name exists and belongs to somebody else.",
         "Choose another spec.secret.name, or set spec.secret.onConflict to Adopt or Merge.",
+    ),
+    Reason.SECRET_REFUSED: _explain(
+        "The API server does not store a Secret that the operator writes.",
+        "Look at the namespace's ResourceQuotas and admission policies, and at the operator's role.",
     ),
     Reason.CONNECTION_FAILED: _explain(
         "The server cannot be reached.", "Check endpoint, port, firewall and DNS; it is tried again by itself."

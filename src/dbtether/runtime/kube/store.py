@@ -15,9 +15,9 @@ from weakref import WeakValueDictionary
 
 from dbtether.api.kinds import API_VERSION, KINDS
 from dbtether.api.resource import Key, Resource, Secret
-from dbtether.errors import StateError
+from dbtether.errors import Retryable, StateError
 from dbtether.runtime.kube.client import Client
-from dbtether.runtime.kube.errors import Conflict, Forbidden, NotFound, NotLeader, ServerFailure, Unreachable
+from dbtether.runtime.kube.errors import Conflict, Forbidden, Invalid, NotFound, NotLeader, ServerFailure, Unreachable
 from dbtether.runtime.kube.event_recorder import EventRecorder
 from dbtether.runtime.kube.informer import Informer, InformerSettings
 from dbtether.runtime.kube.installation import find_fingerprint_key, find_installation
@@ -214,12 +214,19 @@ class KubernetesStore:
         return await self._secrets.read(namespace, name)
 
     async def write_secret(self, secret: Secret) -> Secret:
-        """Create or replace the Secret. Raises StateError when another one is stored."""
+        """Create or replace the Secret. Raises StateError when another one is stored, Retryable when it is refused."""
         key, view = key_of(secret), self._secret_watches.view
 
         async def write() -> Secret:
             self._check_may_write(key)
-            written = await (self._secrets.replace if secret.resource_version else self._secrets.create)(secret)
+            try:
+                written = await (self._secrets.replace if secret.resource_version else self._secrets.create)(secret)
+            except (Forbidden, Invalid) as error:
+                raise Retryable(
+                    "SecretRefused",
+                    f"{key} was not stored, the API server answers {error.status.code} {error.status.reason}: look at "
+                    f"the namespace's ResourceQuotas and admission policies, and at the operator's role",
+                ) from None
             self._secret_watches.depend_on(key)
             view.wrote(_secret_entry(written))
             return written
