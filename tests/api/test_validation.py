@@ -294,6 +294,11 @@ SENTENCES = [
         "spec: icuLocale needs localeProvider: icu",
     ),
     (
+        "Database",
+        {**DATABASE, "localeProvider": "icu"},
+        "spec: localeProvider icu needs icuLocale, such as de-DE, or und for no language",
+    ),
+    (
         "DatabaseUser",
         {**USER, "privileges": "superuser"},
         'spec.privileges: "superuser" is not one of readonly, readwrite, admin',

@@ -1,5 +1,7 @@
 """What a tenant asks for that is another's, or that the server refuses: nothing is made, nothing is told."""
 
+from typing import Any
+
 import pytest
 from tests.controllers.world import World, scenario
 
@@ -54,3 +56,23 @@ async def test_a_database_whose_marker_was_altered_is_not_said_to_be_deleted(wor
     await world.settle()
     assert await world.reason(key) == "DatabaseNotOurs"
     assert "COMMENT ON ROLE" in (await world.status(key))["message"]
+
+
+@pytest.mark.majors(17)
+@scenario
+async def test_a_database_of_each_locale_provider_is_made(world: World) -> None:
+    await world.cluster()
+    providers: dict[str, dict[str, Any]] = {
+        "libc": {},
+        "icu": {"icuLocale": "de-DE", "encoding": "UTF8"},
+        "builtin": {"encoding": "UTF8"},
+    }
+    for provider, more in providers.items():
+        await world.database(provider, localeProvider=provider, **more)
+    await world.settled_and_ready()
+    rows = world.rows(
+        "SELECT datlocprovider::text, datlocale FROM pg_database WHERE starts_with(datname, %s) ORDER BY 1",
+        world.unique,
+    )
+    assert rows == [("b", "C.UTF-8"), ("c", None), ("i", "de-DE")]
+    assert await world.plan() == {}

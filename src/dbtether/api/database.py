@@ -130,6 +130,20 @@ class _OptionsOfListedExtensions:
         return "!has(self.extensionOptions) || self.extensionOptions.all(name, name in self.extensions)"
 
 
+@dataclass(frozen=True, slots=True)
+class _IcuNeedsItsLocale:
+    """PostgreSQL has no ICU locale to fall back on."""
+
+    def problem(self, fields: Mapping[str, Any]) -> str | None:
+        if fields.get("localeProvider") != "icu" or fields.get("icuLocale") is not None:
+            return None
+        return "localeProvider icu needs icuLocale, such as de-DE, or und for no language"
+
+    @property
+    def cel(self) -> str:
+        return "!has(self.localeProvider) || self.localeProvider != 'icu' || has(self.icuLocale)"
+
+
 def _unique_names(values: tuple[Schema, ...]) -> str | None:
     return unique(tuple(value.name for value in values))
 
@@ -139,6 +153,7 @@ class DatabaseSpec(ShapedModel):
 
     rules: ClassVar[tuple[ShapeRule, ...]] = (
         NeedsValue("icuLocale", "localeProvider", ("icu",), "icuLocale needs localeProvider: icu"),
+        _IcuNeedsItsLocale(),
         _OptionsOfListedExtensions(),
     )
 
@@ -167,7 +182,7 @@ class DatabaseSpec(ShapedModel):
     lc_ctype: Locale | None = None
     """Character classification, at creation only."""
     locale_provider: Choice[LocaleProvider] | None = None
-    """libc, icu (15+) or builtin (17+), at creation only."""
+    """libc, icu (15+) or builtin (17+, C.UTF-8, or C for another encoding than UTF8), at creation only."""
     icu_locale: Locale | None = None
     """ICU locale, at creation only; needs localeProvider icu."""
     connection_limit: ConnectionLimit = -1

@@ -26,6 +26,7 @@ _SENTENCES = {
     "_KeysOfCustom": "template custom needs keys, and keys needs template: custom",
     "_ValuesOfOperator": "operators In and NotIn need values; Exists and DoesNotExist take none",
     "_OptionsOfListedExtensions": "extensionOptions names an extension which is not in extensions",
+    "_IcuNeedsItsLocale": "localeProvider icu needs icuLocale",
     "_OneSecretName": (
         "secret.name names one Secret; with secretGeneration perDatabase the names are given by dbtether"
     ),

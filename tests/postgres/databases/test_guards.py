@@ -130,6 +130,14 @@ def _without(*names: str) -> dict[str, object]:
             id="another encoding",
         ),
         pytest.param(
+            guards.property_cannot_change,
+            {"encoding": "SQL_ASCII"},
+            {},
+            "ImmutableDatabaseProperty",
+            "PostgreSQL cannot change it to SQL_ASCII",
+            id="an encoding as it is written",
+        ),
+        pytest.param(
             guards.extension_not_available,
             {"extensions": (DesiredExtension("nosuch"),)},
             {},

@@ -159,20 +159,24 @@ def property_cannot_change(desired: DesiredDatabase, observed: ObservedDatabase)
     if database is None:
         return None
     pairs = (
-        ("encoding", _encoding(desired.encoding), _encoding(database.encoding)),
-        ("lcCollate", desired.lc_collate, database.lc_collate),
-        ("lcCtype", desired.lc_ctype, database.lc_ctype),
-        ("localeProvider", desired.locale_provider, database.locale_provider),
-        ("icuLocale", _language_tag(desired.icu_locale), _language_tag(database.icu_locale)),
+        ("encoding", desired.encoding, database.encoding, _encoding),
+        ("lcCollate", desired.lc_collate, database.lc_collate, _as_it_is),
+        ("lcCtype", desired.lc_ctype, database.lc_ctype, _as_it_is),
+        ("localeProvider", desired.locale_provider, database.locale_provider, _as_it_is),
+        ("icuLocale", desired.icu_locale, database.icu_locale, _language_tag),
     )
-    for field, wanted, has in pairs:
-        if wanted is not None and wanted != has:
+    for field, wanted, has, plain in pairs:
+        if wanted is not None and plain(wanted) != plain(has):
             return Blocked(
                 "ImmutableDatabaseProperty",
                 f"spec.{field}: database {desired.name} has {has}, and PostgreSQL cannot change it to {wanted}: "
                 f"restore the value, or move the data to a new database",
             )
     return None
+
+
+def _as_it_is(value: str | None) -> str | None:
+    return value
 
 
 def _encoding(name: str | None) -> str | None:

@@ -229,6 +229,10 @@ def _create_database(desired: DesiredDatabase) -> Statement:
         options.append(sql.SQL(" ENCODING {}").format(sql.Literal(desired.encoding)))
     if desired.locale_provider:
         options.append(sql.SQL(" LOCALE_PROVIDER {}").format(sql.Identifier(desired.locale_provider)))
+    if desired.locale_provider == "builtin":
+        # It has no locale but these two everywhere, and needs one.
+        builtin = "C.UTF-8" if desired.encoding in (None, "UTF8") else "C"
+        options.append(sql.SQL(" BUILTIN_LOCALE {}").format(sql.Literal(builtin)))
     if desired.icu_locale:
         options.append(sql.SQL(" ICU_LOCALE {}").format(sql.Literal(desired.icu_locale)))
     if desired.lc_collate:
