@@ -29,6 +29,8 @@ def test_the_example_works(program: Program, admin: Admin, unique: str) -> None:
     assert "for additional grants in database" in planned.out
     applied = program.run("apply", "-f", "all.yaml")
     assert applied.code == 0, applied.err
+    for said in (planned.err, applied.err):
+        assert "(GrantsIncomplete)" in said, "a grant that waits, be it for a name mistyped, is not passed over"
     assert "table public.order_lines does not exist, table public.orders does not exist" in program.run(
         "describe", "databaseuser", "order-import"
     ).out.replace("\n", " ")

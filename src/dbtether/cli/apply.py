@@ -20,6 +20,7 @@ from dbtether.cli.settling import (
     local_storage_root,
     missing_privileges,
     quiet_logs,
+    remark,
     settle,
 )
 from dbtether.cli.tables import resource_table
@@ -170,6 +171,8 @@ def report(applied: Applied) -> Exit:
     for resource in applied.resources:
         for sentence in missing_privileges(resource):
             note(sentence)
+        if (more := remark(resource)) is not None:
+            note(more)
         if is_paused(resource):
             note(f"{resource.key} is paused (annotation dbtether.io/paused) and was left as it is")
     stuck = [resource for resource in applied.resources if not is_ready(resource) and not is_paused(resource)]

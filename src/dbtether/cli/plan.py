@@ -45,6 +45,8 @@ def plan_command(options: PlanOptions) -> Exit:
         note(f"{skipped.kind} {skipped.name} is none of dbtether's kinds and was skipped ({skipped.place})")
     plan = running.run(_plan_on_cluster(options, wanted) if options.cluster else plan_wanted(options, wanted))
     _print(plan, options)
+    for sentence in plan.remarks:
+        note(sentence)
     if plan.settled.unsettled:
         error("the time of --wait is over, so the plan may be incomplete")
         return Exit.TIMED_OUT

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from dbtether.api.resource import Key, Resource
 from dbtether.cli.output import printable
-from dbtether.cli.settling import NamespaceLabels, Settled, complaint, is_paused, is_ready, reason_of, settle
+from dbtether.cli.settling import NamespaceLabels, Settled, complaint, is_paused, is_ready, reason_of, remark, settle
 from dbtether.cli.wanted import Wanted, everything, write_wanted
 from dbtether.controllers.base import name_label
 from dbtether.controllers.executor import Planned, Recording
@@ -40,6 +40,8 @@ class Plan:
     blocked: tuple[tuple[Key, str, str], ...]
     """Key, reason and sentence of what could not be planned."""
     settled: Settled = field(default_factory=Settled)
+    remarks: tuple[str, ...] = ()
+    """What would be ready, but not all that was asked for."""
 
     @property
     def statements(self) -> tuple[tuple[Planned, Statement], ...]:
@@ -90,7 +92,8 @@ async def make_plan(
         if not is_ready(resource) and not is_paused(resource)
     ]
     planned = sorted(recording.planned.values(), key=lambda item: _order(item, changes, before))
-    return Plan(changes, tuple(planned), tuple(blocked), settled)
+    remarks = tuple(sentence for resource in await everything(overlay) if (sentence := remark(resource)) is not None)
+    return Plan(changes, tuple(planned), tuple(blocked), settled, remarks)
 
 
 def _order(item: Planned, changes: dict[Key, Change], before: dict[Key, Resource]) -> tuple[Any, ...]:

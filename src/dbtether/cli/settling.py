@@ -27,6 +27,7 @@ NamespaceLabels = Callable[[str], Awaitable[Mapping[str, str]]]
 """The labels of a namespace."""
 
 _READY_PHASES = frozenset({"Ready", "Connected"})
+_READY_BUT = ("GrantsIncomplete", "DriftDetected")
 
 
 @dataclass(slots=True)
@@ -174,6 +175,13 @@ def _next_step(reason: str, message: str) -> str:
     if explanation is None or any(mark in message for mark in (": ", "; ")):
         return ""
     return f". {explanation.next_step}"
+
+
+def remark(resource: Resource) -> str | None:
+    """One line on a resource that is ready, but not all that was asked for; None when there is nothing to say."""
+    if not is_ready(resource) or (reason := reason_of(resource)) not in _READY_BUT:
+        return None
+    return f"{resource.key}: {resource.status.get('message')} ({reason})"
 
 
 def missing_privileges(resource: Resource) -> tuple[str, ...]:
