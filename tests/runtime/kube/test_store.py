@@ -13,7 +13,7 @@ from tests.runtime.kube.api_server import ApiServer, running, status
 from tests.runtime.kube.world import KubeWorld, eventually, kube_world
 
 from dbtether.api.resource import Key, Owner, Secret
-from dbtether.errors import StateError
+from dbtether.errors import Retryable, StateError
 from dbtether.runtime.kube import Client, NotLeader, StoreSettings, TaskEnded, open_store
 from dbtether.runtime.kube.errors import Unreachable
 from dbtether.runtime.kube.installation import FINGERPRINT_SECRET
@@ -314,7 +314,7 @@ def test_no_error_about_a_secret_repeats_what_the_server_says() -> None:
 
         async with running(cluster()) as server, kube_world(server.connection, SETTINGS) as world:
             server.intercept = quote
-            with pytest.raises(StateError) as refused:
+            with pytest.raises(Retryable) as refused:
                 await world.store.write_secret(OURS)
             assert "hunter2" not in str(refused.value)
             assert refused.value.__cause__ is None
