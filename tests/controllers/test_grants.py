@@ -226,6 +226,22 @@ async def test_drift_is_reported_and_what_users_ask_for_is_done(world: World) ->
 
 
 @scenario
+async def test_a_grant_that_waits_for_its_table_is_no_drift(world: World) -> None:
+    await world.cluster()
+    await world.database(driftPolicy="Report")
+    await world.user(additionalGrants=[grant("INSERT")])
+    await world.settled_and_ready()
+    make_table(world)
+    await world.settle()
+    assert await may(world, "INSERT INTO orders VALUES (1)")
+    assert not (await world.status(world.database_key())).get("drift")
+    (role,) = grant_roles(world)
+    world.execute("REVOKE INSERT ON orders FROM {}", role, dbname=world.named())
+    await world.settle()
+    assert (await world.status(world.database_key()))["drift"] == [f"Grant INSERT on table public.orders to {role}"]
+
+
+@scenario
 async def test_nothing_is_left_when_all_goes_at_once(world: World) -> None:
     await world.cluster()
     await world.database()

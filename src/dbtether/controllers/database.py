@@ -402,8 +402,11 @@ def _only_reports(context: _Context) -> bool:
 
 
 def _grants_asked_for(context: _Context, observed: ObservedDatabase) -> tuple[Statement, ...]:
-    """The statements for grant groups that are no drift: users came to ask for something else, or nobody does."""
-    desired = context.desired
-    if grants_hash(desired.grant_groups) == context.resource.status.get("appliedGrants"):
+    """The statements for grant groups that are no drift: users came to ask for something else, or nobody does.
+
+    While one of them waits for its table, none of them was applied to the end.
+    """
+    desired, status = context.desired, context.resource.status
+    if grants_hash(desired.grant_groups) == status.get("appliedGrants") and not status.get("waitingGrants"):
         desired = replace(desired, grant_groups=())
     return plan_grant_groups(desired, observed)
