@@ -119,6 +119,11 @@ def test_another_url_is_refused(text: str) -> None:
     assert url_problem(text) is not None
 
 
+@pytest.mark.parametrize("text", ["http://[x", "http://x:99999", "http://x:y", "http://x:0", "http://:9000"])
+def test_a_url_whose_host_or_port_cannot_be_told_is_refused(text: str) -> None:
+    assert url_problem(text) is not None
+
+
 @pytest.mark.parametrize("text", ["UTC", "Europe/Berlin", "America/Argentina/Buenos_Aires", "Etc/GMT+1"])
 def test_an_iana_time_zone_is_taken(text: str) -> None:
     assert time_zone_problem(text) is None

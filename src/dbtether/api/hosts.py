@@ -2,6 +2,7 @@
 
 import ipaddress
 import re
+from urllib.parse import urlsplit
 
 _HOST_LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
 _PORT = re.compile(r":\d+$")
@@ -55,6 +56,15 @@ def url_problem(text: str) -> str | None:
     host = rest.split("/", 1)[0]
     if "@" in host:
         return "holds credentials; put them into the Secret of credentialsSecretRef"
-    if not host or any(character.isspace() for character in rest):
+    if not host or any(character.isspace() for character in rest) or not _names_a_host(text):
         return "is not a URL with a host"
     return None
+
+
+def _names_a_host(url: str) -> bool:
+    """Whether host and port can be told apart; a bracket left open or a port too high is found only then."""
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
