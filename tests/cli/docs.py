@@ -103,6 +103,27 @@ REASONS: dict[str, tuple[Reason, ...]] = {
         Reason.SECRET_INVALID,
         Reason.INVALID_SPEC,
     ),
+    "Backup": (
+        Reason.COMPLETED,
+        Reason.RUNNING,
+        Reason.IN_LINE,
+        Reason.DATABASE_NOT_FOUND,
+        Reason.DATABASE_NOT_READY,
+        Reason.CLUSTER_NOT_FOUND,
+        Reason.CLUSTER_NOT_CONNECTED,
+        Reason.STORAGE_NOT_FOUND,
+        Reason.STORAGE_NOT_READY,
+        Reason.BACKUP_NOT_ALLOWED,
+        Reason.CLIENT_NOT_FOUND,
+        Reason.BACKUP_FAILED,
+        Reason.DEADLINE_EXCEEDED,
+        Reason.CANCELLED,
+        Reason.STORAGE_ACCESS_DENIED,
+        Reason.STORAGE_UNREACHABLE,
+        Reason.STORAGE_FULL,
+        Reason.IMMUTABLE_FIELD,
+        Reason.INVALID_SPEC,
+    ),
 }
 
 

@@ -54,6 +54,8 @@ class BackupStatus(KindStatus):
     """Name of the Job."""
     run_id: str | None = None
     """Id of the run."""
+    attempts: int | None = None
+    """How many times the run was tried."""
     path: str | None = None
     """URL of the object, such as s3://bucket/key."""
     size: str | None = None

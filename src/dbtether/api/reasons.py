@@ -102,6 +102,11 @@ class Reason(StrEnum):
     ROLE_HAS_DEPENDENTS = "RoleHasDependents"
     IN_USE = "InUse"
 
+    IN_LINE = "InLine"
+    RUNNING = "Running"
+    COMPLETED = "Completed"
+    CANCELLED = "Cancelled"
+    DEADLINE_EXCEEDED = "DeadlineExceeded"
     BACKUP_FAILED = "BackupFailed"
     BACKUP_NOT_ALLOWED = "BackupNotAllowed"
     BACKUPS_CHANGED = "BackupsChanged"
@@ -418,6 +423,18 @@ EXPLANATIONS: Mapping[Reason, Explanation] = {
     ),
     Reason.IN_USE: _explain(
         "Other resources refer to this one, so it cannot go yet.", "Delete the resources that the message names first."
+    ),
+    Reason.IN_LINE: _explain(
+        "As many backups of the DBCluster run already as may run at once.", "Wait; they start in the order of creation."
+    ),
+    Reason.RUNNING: _explain("The run is under way.", "Nothing to do; the message says how far it is."),
+    Reason.COMPLETED: _explain("The run is done.", "Nothing to do."),
+    Reason.CANCELLED: _explain(
+        "spec.cancel ended the run; nothing of it is visible in the storage.",
+        "Create another resource to run it again.",
+    ),
+    Reason.DEADLINE_EXCEEDED: _explain(
+        "The run took longer than spec.activeDeadline.", "Raise it, and create another resource to run it again."
     ),
     Reason.BACKUP_FAILED: _explain(
         "A backup ended without a complete object; nothing of it is visible in the storage.",

@@ -1,6 +1,7 @@
 """Which key a backup's object gets: the template's, or with the run's id where that one is taken."""
 
 import json
+from collections.abc import Mapping
 
 from dbtether.backup.formats import format_of
 from dbtether.backup.manifest import manifest_key
@@ -23,14 +24,16 @@ def with_run_id(key: str, run_id: str) -> str:
     return f"{key.removesuffix(suffix)}-{run_id}{suffix}"
 
 
-async def claim(store: ObjectStore, key: str, run_id: str) -> str:
+async def claim(store: ObjectStore, key: str, run_id: str, tags: Mapping[str, str] | None = None) -> str:
     """The key that is this run's from now on, also when the run is tried again.
+
+    A store that refuses the `tags` is found out by this small object, not at the end of a long upload.
 
     A key is taken when another run claimed it, or something lies there that no claim tells of. Raises
     StorageError, and Retryable when even the key with the run's id is somebody else's.
     """
     for candidate in (key, with_run_id(key, run_id)):
-        if await _take(store, candidate, run_id):
+        if await _take(store, candidate, run_id, tags):
             return candidate
     raise Retryable("BackupFailed", f"{store.url}/{with_run_id(key, run_id)} belongs to another run; trying again")
 
@@ -56,10 +59,10 @@ def _claim_content(run_id: str) -> bytes:
     return json.dumps({"runId": run_id}).encode()
 
 
-async def _take(store: ObjectStore, key: str, run_id: str) -> bool:
+async def _take(store: ObjectStore, key: str, run_id: str, tags: Mapping[str, str] | None) -> bool:
     content = _claim_content(run_id)
     try:
-        await store.put_if_absent(claim_key(key), content)
+        await store.put_if_absent(claim_key(key), content, tags)
     except StorageError as error:
         if error.fault is not Fault.OBJECT_EXISTS:
             raise

@@ -16,6 +16,7 @@ from dbtether.backup.manifest import (
     ManifestInvalid,
     Origin,
     Source,
+    Trust,
     manifest_key,
     read_manifest,
     write_manifest,
@@ -55,7 +56,7 @@ async def run_backup(
     if (earlier := await finished(store, run)) is not None:
         return earlier
     started = now()
-    key = await claim(store, run.key, run.run_id)
+    key = await claim(store, run.key, run.run_id, run.tags)
     try:
         async with store.writing(key, run.source.size_bytes, run.tags) as writer:
             snapshot = now()
@@ -89,15 +90,32 @@ async def run_backup(
 
 async def finished(store: ObjectStore, run: BackupRun) -> Manifest | None:
     """The manifest that an earlier attempt of this run has written, if one has. Raises StorageError."""
-    for key in (run.key, with_run_id(run.key, run.run_id)):
-        try:
-            content = await store.read(manifest_key(key), MAX_MANIFEST_BYTES)
-        except StorageError as error:
-            if error.fault is Fault.OBJECT_NOT_FOUND:
-                continue
-            raise
+    return await manifest_of_run(store, run.key, run.run_id)
+
+
+async def manifest_of_run(
+    store: ObjectStore, wanted: str, run_id: str, installation_key: bytes | None = None
+) -> Manifest | None:
+    """The manifest of a run whose object was to get the key `wanted`. Raises StorageError.
+
+    With a key, only one that this installation's own run has signed.
+    """
+    for key in (wanted, with_run_id(wanted, run_id)):
+        found = await manifest_at(store, key)
+        if found is None:
+            continue
         with contextlib.suppress(ManifestInvalid):
-            manifest, _ = read_manifest(content, f"{store.url}/{manifest_key(key)}")
-            if manifest.run_id == run.run_id:
+            manifest, trust = read_manifest(found, f"{store.url}/{manifest_key(key)}", installation_key)
+            if manifest.run_id == run_id and (installation_key is None or trust is Trust.OURS):
                 return manifest
     return None
+
+
+async def manifest_at(store: ObjectStore, key: str) -> bytes | None:
+    """The manifest of an object as it lies there; None when there is none. Raises StorageError."""
+    try:
+        return await store.read(manifest_key(key), MAX_MANIFEST_BYTES)
+    except StorageError as error:
+        if error.fault is Fault.OBJECT_NOT_FOUND:
+            return None
+        raise

@@ -1,5 +1,7 @@
 """Sizes and times in words, as statuses, logs and the command line tell them. Pure."""
 
+from dbtether.backup.dump import DumpProgress
+
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
@@ -19,3 +21,16 @@ def duration_text(seconds: float) -> str:
     whole = round(seconds)
     parts = [(whole // 3600, "h"), (whole % 3600 // 60, "m"), (whole % 60, "s")]
     return "".join(f"{number}{unit}" for number, unit in parts if number)
+
+
+def progress_text(progress: DumpProgress, size_bytes: int) -> str:
+    """Such as `120.0 MiB read (15 % of 800.0 MiB on disk), 45.1 MiB/s, 12 tables, 100,000 rows`."""
+    share = f"{min(progress.plain_bytes / size_bytes, 1):.0%} of {size_text(size_bytes)} on disk" if size_bytes else ""
+    rate = progress.plain_bytes / max(progress.seconds, 0.001)
+    parts = [
+        f"{size_text(progress.plain_bytes)} read" + (f" ({share.replace('%', ' %')})" if share else ""),
+        f"{size_text(rate)}/s",
+    ]
+    if progress.tables:
+        parts.append(f"{progress.tables:,} tables, {progress.rows:,} rows")
+    return ", ".join(parts)

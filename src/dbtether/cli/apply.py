@@ -17,6 +17,7 @@ from dbtether.cli.settling import (
     complaint,
     is_paused,
     is_ready,
+    local_jobs,
     local_storage_root,
     missing_privileges,
     quiet_logs,
@@ -115,8 +116,10 @@ async def apply_to(store: RecordStore, keys: frozenset[Key], doomed: list[Key], 
     progress.watch(resource for resource in before if resource.key in keys or resource.key in doomed)
     for key in doomed:
         await store.request_deletion(key)
+    root = local_storage_root(options.state)
     with progress.shown():
-        settled = await settle(store, options.wait_seconds, local_root=local_storage_root(options.state))
+        async with local_jobs(options.state) as jobs:
+            settled = await settle(store, options.wait_seconds, local_root=root, jobs=jobs)
     left = await everything(store)
     return Applied(
         tuple(resource for resource in left if resource.key in keys),

@@ -31,6 +31,7 @@ from dbtether.cli.backup.commands import app as backup
 from dbtether.cli.backup.commands import retention
 from dbtether.cli.clock import rotate, run, tick
 from dbtether.cli.exits import Exit, epilog
+from dbtether.cli.job.commands import app as job
 from dbtether.cli.oncall import diagnose, export, migrate
 
 app = typer.Typer(
@@ -252,6 +253,7 @@ app.command()(retention)
 app.command()(rotate)
 app.command()(tick)
 app.command()(run)
+app.add_typer(job, name="job", hidden=True)
 app.command()(diagnose)
 app.command()(export)
 app.command()(migrate)

@@ -18,6 +18,8 @@ from dbtether.controllers.engine import opened_engine
 from dbtether.controllers.executor import Executor
 from dbtether.controllers.rotation import OVERDUE_SPREAD
 from dbtether.errors import Retryable
+from dbtether.runtime.jobs import Jobs
+from dbtether.runtime.local import LocalJobs
 from dbtether.runtime.outcomes import OutcomeLabel
 from dbtether.runtime.store import Store
 
@@ -26,7 +28,7 @@ _HORIZON_SECONDS = 2.0
 NamespaceLabels = Callable[[str], Awaitable[Mapping[str, str]]]
 """The labels of a namespace."""
 
-_READY_PHASES = frozenset({"Ready", "Connected"})
+_READY_PHASES = frozenset({"Ready", "Connected", "Completed"})
 _READY_BUT = ("GrantsIncomplete", "DriftDetected")
 
 
@@ -94,6 +96,7 @@ async def settle(
     secret_namespaces: frozenset[str] | None = None,
     local_root: Path | None = None,
     overdue_spread: timedelta = OVERDUE_SPREAD,
+    jobs: Jobs | None = None,
 ) -> Settled:
     """Reconcile everything in the store until it is settled or the time is over."""
     settled = Settled()
@@ -117,10 +120,16 @@ async def settle(
         secret_namespaces=secret_namespaces,
         local_root=local_root,
         overdue_spread=overdue_spread,
+        jobs=jobs,
     ) as engine:
         settlement = await engine.loop.run_until_settled(wait_seconds, horizon_seconds=_HORIZON_SECONDS)
     settled.unsettled, settled.failing = settlement.unsettled, settlement.failing
     return settled
+
+
+def local_jobs(state: str) -> LocalJobs:
+    """The jobs of a state directory; only for whoever has it open to write."""
+    return LocalJobs(Path(state).expanduser().absolute() / "jobs")
 
 
 def local_storage_root(state: str) -> Path:

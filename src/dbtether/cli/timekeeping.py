@@ -11,7 +11,7 @@ from dbtether.cli.apply import Applied, report
 from dbtether.cli.exits import Exit
 from dbtether.cli.output import printable, say, tell
 from dbtether.cli.progress import Progress
-from dbtether.cli.settling import local_storage_root, quiet_logs, settle
+from dbtether.cli.settling import local_jobs, local_storage_root, quiet_logs, settle
 from dbtether.cli.wanted import everything
 from dbtether.controllers.engine import opened_engine
 from dbtether.runtime.local import LocalStore
@@ -47,13 +47,15 @@ async def _tick(options: TimeOptions) -> Exit:
         progress = Progress(store, is_quiet=True)
         async with quiet_logs(options.verbose):
             with progress.shown():
-                # Nobody is there within the next hour: what is overdue is due.
-                settled = await settle(
-                    store,
-                    options.wait_seconds,
-                    local_root=local_storage_root(options.state),
-                    overdue_spread=timedelta(),
-                )
+                async with local_jobs(options.state) as jobs:
+                    # Nobody is there within the next hour: what is overdue is due.
+                    settled = await settle(
+                        store,
+                        options.wait_seconds,
+                        local_root=local_storage_root(options.state),
+                        overdue_spread=timedelta(),
+                        jobs=jobs,
+                    )
         left = await everything(store)
     kept = tuple(resource for resource in left if resource.deleted is None)
     gone = tuple(resource for resource in left if resource.deleted is not None)
@@ -78,5 +80,6 @@ async def _run(options: TimeOptions) -> Never:
                 f"keeping {count} resources of {options.state} as they should be; Ctrl-C ends it. To apply or delete, "
                 f"stop it, do that, and start it again"
             )
-            async with opened_engine(store, local_root=local_storage_root(options.state)) as engine:
+            root = local_storage_root(options.state)
+            async with local_jobs(options.state) as jobs, opened_engine(store, local_root=root, jobs=jobs) as engine:
                 await engine.loop.run_forever()

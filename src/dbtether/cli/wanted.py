@@ -18,7 +18,7 @@ from dbtether.errors import InvalidSpec
 from dbtether.runtime.records import FROM_MANIFEST_LABEL, RecordStore
 from dbtether.runtime.store import Store
 
-KINDS_AT_WORK = ("DBCluster", "Database", "DatabaseUser", "BackupStorage")
+KINDS_AT_WORK = ("DBCluster", "Database", "DatabaseUser", "BackupStorage", "Backup")
 """The kinds that this version has a controller for."""
 
 

@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from dbtether.api.names import Group
 from dbtether.api.resource import Key
 from dbtether.backup.manifest import Collation, Extension, Grant, Source
 from dbtether.errors import Retryable
@@ -41,6 +42,15 @@ class PreparedRun:
     source: Source
 
 
+@dataclass(frozen=True, slots=True)
+class Preflight:
+    """What was found before anything is made."""
+
+    groups: tuple[Group, ...]
+    """Whose rights the dump needs."""
+    source: Source
+
+
 @asynccontextmanager
 async def prepared_run(
     database: DatabaseOnServer, subject: Key, run_id: str, installation: str, expires: datetime
@@ -49,25 +59,37 @@ async def prepared_run(
 
     Raises Retryable or Blocked: also when the dump would have holes, before anything is made.
     """
-    server, roles = database.server, role_names(database.name)
-    found = await server.dump_source(database.name, roles)
-    groups = needed_groups(database.name, roles, found)
-    source = await _source(database, found)
-    password, name = generate_password(_PASSWORD_LENGTH), run_login_name(run_id)
+    found = await preflight(database)
+    parameters = await make_login(database, found, subject, run_id, installation, expires)
+    try:
+        yield PreparedRun(parameters, found.source)
+    finally:
+        await end_run(database.server, subject, run_id)
+
+
+async def preflight(database: DatabaseOnServer) -> Preflight:
+    """What the dump needs and what the manifest will tell. Raises Blocked when the dump would have holes."""
+    found = await database.server.dump_source(database.name, role_names(database.name))
+    groups = needed_groups(database.name, role_names(database.name), found)
+    return Preflight(groups, await _source(database, found))
+
+
+async def make_login(
+    database: DatabaseOnServer, found: Preflight, subject: Key, run_id: str, installation: str, expires: datetime
+) -> ConnectParameters:
+    """How to connect as the run's own login, which is made, or given another password. Raises Retryable or Blocked."""
+    server, password, name = database.server, generate_password(_PASSWORD_LENGTH), run_login_name(run_id)
     desired = DesiredRunLogin(
         name=name,
         comment=run_comment(subject.kind, subject.namespace, subject.name, installation),
         database=database.name,
-        roles=roles,
-        groups=groups,
+        roles=role_names(database.name),
+        groups=found.groups,
         expires=expires,
         verifier=scram_verifier(password, name),
     )
     await server.apply(plan(desired, await _observe(server, name)), str(subject))
-    try:
-        yield PreparedRun(replace(server.parameters, user=name, password=password), source)
-    finally:
-        await end_run(server, subject, run_id)
+    return replace(server.parameters, user=name, password=password)
 
 
 async def end_run(server: Server, subject: Key, run_id: str) -> None:

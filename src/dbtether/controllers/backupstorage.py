@@ -7,7 +7,7 @@ from dbtether.api.resource import Key, Resource
 from dbtether.api.validation import check, validate_resource
 from dbtether.controllers.base import Controller
 from dbtether.controllers.report import Level, Remark, Report
-from dbtether.errors import Blocked, Retryable
+from dbtether.controllers.storages import failure_of
 from dbtether.runtime.reconcile import Again, Done, Outcome
 from dbtether.storage.errors import StorageError
 from dbtether.storage.probe import Findings
@@ -36,8 +36,7 @@ class BackupStorageController(Controller):
             store = await self.world.storages.open(spec)
             findings = await self.world.storages.examine(store)
         except StorageError as error:
-            kind = Retryable if error.fault.passes else Blocked
-            raise kind(error.fault.value, error.message) from None
+            raise failure_of(error) from None
         report = Report(
             BackupStoragePhase.READY,
             Level.READY,

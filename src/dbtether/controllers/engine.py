@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from dbtether.controllers.backup import BackupController, BackupSettings
 from dbtether.controllers.backupstorage import BackupStorageController
 from dbtether.controllers.base import World, ignore_rotation, name_label
 from dbtether.controllers.database import DatabaseController
@@ -29,6 +30,7 @@ from dbtether.controllers.storages import Storages
 from dbtether.controllers.verified import VerifiedLogins
 from dbtether.postgres.apply import Fence, no_fence
 from dbtether.runtime.controller import ControlLoop, LoopSettings, OutcomeHook, Registration
+from dbtether.runtime.jobs import Jobs
 from dbtether.runtime.outcomes import RotationOutcome
 from dbtether.runtime.store import Store
 
@@ -60,8 +62,13 @@ async def opened_engine(
     local_root: Path | None = None,
     on_rotation: Callable[[RotationOutcome], None] = ignore_rotation,
     overdue_spread: timedelta = OVERDUE_SPREAD,
+    jobs: Jobs | None = None,
+    backups: BackupSettings | None = None,
 ) -> AsyncIterator[Engine]:
-    """An engine over the store; every server it opened is closed at the end."""
+    """An engine over the store; every server it opened is closed at the end.
+
+    Backups are left alone where there are no `jobs` to take them.
+    """
     directory = Directory()
     await directory.open(store)
     secrets = PlatformSecrets(store, secret_namespaces)
@@ -81,13 +88,18 @@ async def opened_engine(
         on_rotation=on_rotation,
         overdue_spread=overdue_spread,
     )
-    registrations = (
+    registrations = [
         Registration("DBCluster", DBClusterController(world), references_of_cluster),
         Registration("Database", DatabaseController(world), with_rivals(references_of_database, directory)),
         Registration("DatabaseUser", DatabaseUserController(world), with_rivals(references_of_user, directory)),
         Registration("BackupStorage", BackupStorageController(world), references_of_storage),
-    )
+    ]
+    if jobs is not None or executor.only_plans:
+        backup = BackupController(world, None if executor.only_plans else jobs, backups or BackupSettings())
+        registrations.append(Registration("Backup", backup, backup.references))
     loop = ControlLoop(store, registrations, settings, on_outcome=on_outcome)
+    if jobs is not None:
+        jobs.subscribe(loop.wake)
     try:
         yield Engine(loop, world)
     finally:

@@ -86,3 +86,12 @@ def with_rivals(references: References, directory: Directory) -> References:
                 yield from directory.claimants(resource, owner)
 
     return found
+
+
+def references_of_backup(resource: Resource) -> Iterator[Key]:
+    """Its Database, its BackupStorage, and the namespace whose labels that one may ask for."""
+    yield Key("Namespace", "", resource.key.namespace)
+    yield from database_keys(resource)
+    storage = resource.spec.get("storageRef")
+    if isinstance(storage, dict) and isinstance(storage.get("name"), str):
+        yield Key("BackupStorage", "", storage["name"])

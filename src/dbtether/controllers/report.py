@@ -50,7 +50,7 @@ class Report:
 
 _PAUSED_CONDITION = "Paused"
 # On the way to something: no news until it is there, or fails.
-_QUIET_PHASES = frozenset({"Waiting", "Creating"})
+_QUIET_PHASES = frozenset({"Waiting", "Creating", "Pending", "Running"})
 
 
 def next_status(resource: Resource, report: Report, generation: int, now: datetime) -> dict[str, Any]:
@@ -101,7 +101,7 @@ async def write_report(store: Store, resource: Resource, report: Report, generat
     status = next_status(resource, report, generation, now)
     if status == resource.status:
         return resource
-    before = _reason(resource.status)
+    before = ready_reason(resource.status)
     written = await store.write_status(resource, status)
     if report.reason != before and report.phase not in _QUIET_PHASES:
         type_ = EventType.NORMAL if report.level is Level.READY and not report.warns else EventType.WARNING
@@ -139,7 +139,8 @@ def paused_status(resource: Resource, now: datetime) -> dict[str, Any]:
     return {"phase": phase, **resource.status, "message": message, "conditions": [*others, condition]}
 
 
-def _reason(status: Mapping[str, Any]) -> str | None:
+def ready_reason(status: Mapping[str, Any]) -> str | None:
+    """The reason of the Ready condition; None when there is none yet."""
     for condition in status.get("conditions", ()):
         if isinstance(condition, dict) and condition.get("type") == "Ready":
             reason = condition.get("reason")

@@ -1,11 +1,13 @@
 """The stores behind BackupStorages, and whether they can be used."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from dbtether.api.backupstorage import BackupStorageSpec
 from dbtether.controllers.platformsecrets import PlatformSecrets
-from dbtether.errors import Blocked
+from dbtether.errors import Blocked, Retryable
+from dbtether.storage.errors import StorageError
 from dbtether.storage.opening import open_store
 from dbtether.storage.probe import PROBES, Findings, validate
 from dbtether.storage.store import ObjectStore
@@ -23,15 +25,19 @@ class Storages:
 
     async def open(self, spec: BackupStorageSpec) -> ObjectStore:
         """The store. Raises Blocked when its Secret is missing or does not fit."""
-        if spec.credentials_secret_ref is None:
-            return open_store(spec, None, self.local_root)
-        secret = await self.secrets.read(spec.credentials_secret_ref, "BackupStorage")
+        ref, data = spec.credentials_secret_ref, await self.credentials(spec)
         try:
-            return open_store(spec, secret.data, self.local_root)
+            return open_store(spec, data, self.local_root)
         except Blocked as error:
-            if error.reason != "SecretInvalid":
+            if ref is None or error.reason != "SecretInvalid":
                 raise
-            raise Blocked(error.reason, f"Secret {secret.namespace}/{secret.name}: {error.message}") from None
+            raise Blocked(error.reason, f"Secret {ref.namespace}/{ref.name}: {error.message}") from None
+
+    async def credentials(self, spec: BackupStorageSpec) -> Mapping[str, bytes] | None:
+        """The store's keys; None leaves it to the workload's own identity. Raises Blocked."""
+        if spec.credentials_secret_ref is None:
+            return None
+        return (await self.secrets.read(spec.credentials_secret_ref, "BackupStorage")).data
 
     async def examine(self, store: ObjectStore) -> Findings | None:
         """What a probe object tells; None where none may be written. Raises StorageError."""
@@ -39,3 +45,9 @@ class Storages:
             return await validate(store)
         await store.list(PROBES)
         return None
+
+
+def failure_of(error: StorageError) -> Retryable | Blocked:
+    """What a store's refusal means to a resource."""
+    kind = Retryable if error.fault.passes else Blocked
+    return kind(error.fault.value, error.message)

@@ -6,23 +6,10 @@ from rich.live import Live
 from rich.text import Text
 
 from dbtether.backup.dump import DumpProgress
-from dbtether.backup.words import size_text
+from dbtether.backup.words import progress_text
 from dbtether.cli.output import err, tell
 
 _SECONDS_BETWEEN_LINES = 5.0
-
-
-def progress_text(progress: DumpProgress, size_bytes: int) -> str:
-    """Such as `120.0 MiB read (15 % of 800.0 MiB on disk), 45.1 MiB/s, 12 tables, 100,000 rows`."""
-    share = f"{min(progress.plain_bytes / size_bytes, 1):.0%} of {size_text(size_bytes)} on disk" if size_bytes else ""
-    rate = progress.plain_bytes / max(progress.seconds, 0.001)
-    parts = [
-        f"{size_text(progress.plain_bytes)} read" + (f" ({share.replace('%', ' %')})" if share else ""),
-        f"{size_text(rate)}/s",
-    ]
-    if progress.tables:
-        parts.append(f"{progress.tables:,} tables, {progress.rows:,} rows")
-    return ", ".join(parts)
 
 
 class BackupProgress:

@@ -154,7 +154,7 @@ async def _listed(reader: ClusterReader, kind: str, namespace: str | None) -> tu
         return await reader.list(kind, namespace)
     except Quit as refusal:
         # No statement depends on them.
-        if kind != "BackupStorage":
+        if kind not in ("BackupStorage", "Backup"):
             raise
         note(f"{refusal.messages[0]}: each one in the manifests is taken for new")
         return ()

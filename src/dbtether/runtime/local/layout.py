@@ -7,6 +7,7 @@ fingerprint.key                         the key of password fingerprints
 events.jsonl                            what happened lately
 resources/<Kind>/<namespace>/<name>.yaml    `_cluster` stands for no namespace
 secrets/<namespace>/<name>.yaml
+jobs/<name>/                            work that goes on in a process of its own
 """
 
 import re
@@ -69,6 +70,11 @@ class Layout:
         """The folder of all Secrets."""
         return self.root / "secrets"
 
+    @property
+    def jobs(self) -> Path:
+        """The folder of the work that goes on in processes of its own."""
+        return self.root / "jobs"
+
     def resource(self, key: Key) -> Path:
         """The file of a resource. Raises StateError when the key cannot be a file's name."""
         _check(_KIND, key.kind, "kind", key)
@@ -91,7 +97,7 @@ class Layout:
         if self.installation.exists():
             return True
         ours = {path.name for path in (self.gitignore, self.lock, self.installation, self.fingerprint_key)}
-        ours |= {path.name for path in (self.events, self.resources, self.secrets)}
+        ours |= {path.name for path in (self.events, self.resources, self.secrets, self.jobs)}
         return all(entry.name in ours or entry.name.startswith(TEMPORARY_PREFIX) for entry in self.root.iterdir())
 
     def has_content(self) -> bool:

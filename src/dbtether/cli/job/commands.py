@@ -1,0 +1,23 @@
+"""The hidden commands below `dbtether job`; everything heavy is imported by the one that needs it."""
+
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="What dbtether's own jobs run.")
+
+
+@app.callback()
+def jobs() -> None:
+    """What dbtether's own jobs run."""
+
+
+@app.command()
+def backup(
+    folder: Annotated[str, typer.Argument(metavar="FOLDER", help="The folder of the job's files.")],
+    result: Annotated[str, typer.Option("--result", metavar="FILE", help="Where the result goes.")],
+) -> None:
+    """Take the backup that a folder's files describe."""
+    from dbtether.cli.job.backup import backup_command
+
+    raise typer.Exit(backup_command(folder, result))
