@@ -200,6 +200,6 @@ async def together(world: World) -> None:
         opened_engine(world.store, settings=SETTINGS) as two,
     ):
         await asyncio.gather(
-            one.loop.run_until_settled(20, retry_horizon_seconds=0.5),
-            two.loop.run_until_settled(20, retry_horizon_seconds=0.5),
+            one.loop.run_until_settled(90, retry_horizon_seconds=0.5),
+            two.loop.run_until_settled(90, retry_horizon_seconds=0.5),
         )

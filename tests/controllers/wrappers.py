@@ -129,6 +129,11 @@ class MortalExecutor(Applying):
             await super().run(key, cluster, server, batch.statements, creates)
             self._life.step()
 
+    async def rehearse(self, key: Key, server: Server, statements: Sequence[Statement]) -> None:
+        self._life.check()
+        await super().rehearse(key, server, statements)
+        self._life.step()
+
 
 @dataclass
 class Keeping(Applying):

@@ -28,7 +28,7 @@ def test_read_only_writes_neither_on_a_server_nor_any_secret(ground: Ground, tmp
         ground.create(ground.database("other"))
         ground.delete("DatabaseUser", "gone")
         message = ground.until_blocked("DatabaseUser", "new", "ReadOnlyMode")
-        assert message.endswith(f"did not: create Secret {ground.team}/new-credentials")
+        assert f"did not: Create login {ground.unique}-new" in message
         message = ground.until_blocked("DatabaseUser", "reader", "ReadOnlyMode")
         assert message.endswith(f"did not: change Secret {ground.team}/reader-credentials")
         assert "did not: Create role" in ground.until_blocked("Database", "other", "ReadOnlyMode")
