@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from dbtether.api.resource import Key, Resource, Secret
+from dbtether.api.resource import Key, Owner, Resource, Secret
 from dbtether.controllers.executor import Applying
 from dbtether.postgres.server.access import Server
 from dbtether.postgres.statement import Statement, batches
@@ -49,6 +49,19 @@ class WrappedStore(ForwardingStore):
         written = await super().write_annotation(resource, name, value)
         self.after(f"annotation of {resource.key}")
         return written
+
+    async def create_resource(
+        self, key: Key, spec: Mapping[str, Any], *, labels: Mapping[str, str], owner: Owner
+    ) -> Resource:
+        self.before(f"creation of {key}")
+        created = await super().create_resource(key, spec, labels=labels, owner=owner)
+        self.after(f"creation of {key}")
+        return created
+
+    async def delete_resource(self, resource: Resource) -> None:
+        self.before(f"deletion of {resource.key}")
+        await super().delete_resource(resource)
+        self.after(f"deletion of {resource.key}")
 
     async def write_secret(self, secret: Secret) -> Secret:
         self.before(f"Secret {secret.name}")

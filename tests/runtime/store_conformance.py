@@ -82,6 +82,40 @@ class StoreConformance:
 
         self.run(body)
 
+    # -- what a resource owns -------------------------------------------------------------------------
+
+    def test_an_owned_resource_is_created_once(self) -> None:
+        async def body(world: World) -> None:
+            parent = await world.apply(DATABASE, {"a": 1})
+            owner, child = Owner("Database", DATABASE.name, parent.uid), replace(DATABASE, name="child")
+            labels = {"dbtether.io/schedule": "app"}
+            created = await world.store.create_resource(child, {"b": 2}, labels=labels, owner=owner)
+            assert (created.spec, created.labels, created.generation) == ({"b": 2}, labels, 1)
+            assert await world.store.get(child) == created
+            with pytest.raises(StateError, match="exists already"):
+                await world.store.create_resource(child, {"b": 3}, labels=labels, owner=owner)
+            assert await world.store.get(child) == created
+
+        self.run(body)
+
+    def test_exactly_this_resource_is_deleted(self) -> None:
+        async def body(world: World) -> None:
+            before = await world.apply(DATABASE, {"a": 1})
+            await world.store.delete_resource(before)
+            assert await world.store.get(DATABASE) is None
+            await world.store.delete_resource(before)
+            after = await world.apply(DATABASE, {"a": 1})
+            await world.store.delete_resource(before)
+            assert await world.store.get(DATABASE) == after
+            held = await world.store.write_finalizers(after, ("dbtether.io/finalizer",))
+            assert held is not None
+            await world.store.delete_resource(held)
+            left = await world.store.get(DATABASE)
+            assert left is not None
+            assert left.deleted is not None
+
+        self.run(body)
+
     # -- status and finalizers ------------------------------------------------------------------------
 
     def test_a_status_is_replaced_and_the_generation_stays(self) -> None:

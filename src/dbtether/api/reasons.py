@@ -110,6 +110,10 @@ class Reason(StrEnum):
     BACKUP_FAILED = "BackupFailed"
     BACKUP_NOT_ALLOWED = "BackupNotAllowed"
     BACKUPS_CHANGED = "BackupsChanged"
+    BACKUP_OVERDUE = "BackupOverdue"
+    BACKUP_MISSED = "BackupMissed"
+    BACKUP_SKIPPED = "BackupSkipped"
+    PRUNE_NOT_CONFIRMED = "PruneNotConfirmed"
     CLIENT_NOT_FOUND = "ClientNotFound"
     ALREADY_RESTORED = "AlreadyRestored"
     TARGET_NOT_EMPTY = "TargetNotEmpty"
@@ -439,6 +443,22 @@ EXPLANATIONS: Mapping[Reason, Explanation] = {
     Reason.BACKUP_FAILED: _explain(
         "A backup ended without a complete object; nothing of it is visible in the storage.",
         "Read the message: pg_dump's or the storage's own words. It is tried again.",
+    ),
+    Reason.BACKUP_OVERDUE: _explain(
+        "The last good backup of the schedule is older than spec.alertAfter.",
+        "Look at the schedule's Backups that failed, or at why none was started.",
+    ),
+    Reason.BACKUP_MISSED: _explain(
+        "A backup was due while nobody could start it, longer ago than spec.startingDeadline.",
+        "Nothing: the next one is started in time. Raise spec.startingDeadline to make up for longer outages.",
+    ),
+    Reason.BACKUP_SKIPPED: _explain(
+        "A backup was due while the one before was still running.",
+        "Look at why it takes so long, or schedule backups less often.",
+    ),
+    Reason.PRUNE_NOT_CONFIRMED: _explain(
+        "More than half of many backups would go at once; nothing was deleted.",
+        "Look at spec.retention; if it is meant, set the annotation dbtether.io/confirm-prune to the number.",
     ),
     Reason.BACKUPS_CHANGED: _explain(
         "A backup was changed or deleted while retention decided; nothing was deleted.",

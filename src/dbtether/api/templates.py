@@ -65,6 +65,11 @@ def render(template: str, values: Mapping[str, str]) -> str:
     return key
 
 
+def template_fields(text: str) -> frozenset[str]:
+    """The fields that a template names."""
+    return frozenset(_BRACES.findall(text))
+
+
 def time_fields(now: datetime) -> dict[str, str]:
     """The values of .Year, .Month, .Day and .Timestamp at a point in time, in UTC."""
     utc = now.astimezone(UTC)

@@ -7,7 +7,7 @@ starts anew on what is there now.
 from collections.abc import Mapping
 from typing import Any
 
-from dbtether.api.resource import Resource, Secret
+from dbtether.api.resource import Key, Owner, Resource, Secret
 from dbtether.postgres.glance import glance_seconds
 from dbtether.runtime.forwarding import ForwardingStore
 from dbtether.runtime.store import EventType
@@ -40,6 +40,18 @@ class StoreOfGlances(ForwardingStore):
         """Set or remove one annotation."""
         act()
         return await super().write_annotation(resource, name, value)
+
+    async def create_resource(
+        self, key: Key, spec: Mapping[str, Any], *, labels: Mapping[str, str], owner: Owner
+    ) -> Resource:
+        """Create a resource that another one owns."""
+        act()
+        return await super().create_resource(key, spec, labels=labels, owner=owner)
+
+    async def delete_resource(self, resource: Resource) -> None:
+        """Ask for the deletion of a resource."""
+        act()
+        await super().delete_resource(resource)
 
     async def write_secret(self, secret: Secret) -> Secret:
         """Create or replace a Secret."""

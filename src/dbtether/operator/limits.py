@@ -1,9 +1,9 @@
 """What keeps an operator from writing: another replica that may lead by now, and the read-only mode."""
 
-from collections.abc import Callable
-from typing import NoReturn
+from collections.abc import Callable, Mapping
+from typing import Any, NoReturn
 
-from dbtether.api.resource import Resource, Secret
+from dbtether.api.resource import Key, Owner, Resource, Secret
 from dbtether.errors import Blocked
 from dbtether.runtime.forwarding import ForwardingStore
 from dbtether.runtime.kube.errors import NotLeader
@@ -35,6 +35,17 @@ class ReadOnlyStore(ForwardingStore):
         if resource.deleted is not None and finalizers != resource.finalizers:
             raise Blocked("ReadOnlyMode", f"The operator is in read-only mode and did not: let {resource.key} go")
         return resource
+
+    async def create_resource(
+        self, key: Key, spec: Mapping[str, Any], *, labels: Mapping[str, str], owner: Owner
+    ) -> Resource:
+        """Raise Blocked."""
+        del spec, labels, owner
+        raise Blocked("ReadOnlyMode", f"The operator is in read-only mode and did not: create {key}")
+
+    async def delete_resource(self, resource: Resource) -> None:
+        """Raise Blocked."""
+        raise Blocked("ReadOnlyMode", f"The operator is in read-only mode and did not: delete {resource.key}")
 
     async def write_secret(self, secret: Secret) -> Secret:
         """Raise Blocked."""

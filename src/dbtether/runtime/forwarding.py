@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from dbtether.api.resource import Key, Resource, Secret
+from dbtether.api.resource import Key, Owner, Resource, Secret
 from dbtether.runtime.store import Change, EventType, Store
 
 
@@ -42,6 +42,16 @@ class ForwardingStore:
     async def write_annotation(self, resource: Resource, name: str, value: str | None) -> Resource:
         """Set or remove one annotation."""
         return await self._store.write_annotation(resource, name, value)
+
+    async def create_resource(
+        self, key: Key, spec: Mapping[str, Any], *, labels: Mapping[str, str], owner: Owner
+    ) -> Resource:
+        """Create a resource that another one owns."""
+        return await self._store.create_resource(key, spec, labels=labels, owner=owner)
+
+    async def delete_resource(self, resource: Resource) -> None:
+        """Ask for the deletion of exactly this resource."""
+        await self._store.delete_resource(resource)
 
     async def get_secret(self, namespace: str, name: str) -> Secret | None:
         """The Secret as it is now."""

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any, Protocol, TypeVar
 from weakref import WeakValueDictionary
 
-from dbtether.api.resource import Key, Resource, Secret
+from dbtether.api.resource import Key, Owner, Resource, Secret
 from dbtether.errors import StateError
 from dbtether.runtime.events import Event, EventLog
 from dbtether.runtime.plain import plain_mapping
@@ -161,19 +161,7 @@ class RecordStore:
         async def write() -> Resource:
             stored = await self._backing.resource(key)
             if stored is None:
-                created = Resource(
-                    key=key,
-                    uid=str(uuid.uuid4()),
-                    generation=1,
-                    resource_version="1",
-                    created=self._time(),
-                    spec=wanted.spec,
-                    labels=wanted.labels,
-                    annotations=wanted.annotations,
-                    finalizers=finalizers,
-                )
-                await self._store(None, created)
-                return created
+                return await self._create(key, wanted, finalizers)
             if wanted == _Wanted(stored.spec, stored.labels, stored.annotations):
                 return stored
             changed = replace(
@@ -189,12 +177,33 @@ class RecordStore:
 
         return await self._exclusively(key, write)
 
-    async def request_deletion(self, key: Key) -> Resource | None:
-        """Ask for the deletion; None when the resource is gone, as it is at once without finalizers."""
+    async def create_resource(
+        self, key: Key, spec: Mapping[str, Any], *, labels: Mapping[str, str], owner: Owner
+    ) -> Resource:
+        """Create a resource. Raises StateError when the name is taken. Its owner's controller deletes it."""
+        del owner
+        wanted = _Wanted(plain_mapping(spec), dict(labels), {})
+
+        async def write() -> Resource:
+            if await self._backing.resource(key) is not None:
+                raise StateError(f"{key} exists already")
+            return await self._create(key, wanted, ())
+
+        return await self._exclusively(key, write)
+
+    async def delete_resource(self, resource: Resource) -> None:
+        """Ask for the deletion of exactly this resource; one that is gone already is no error."""
+        await self.request_deletion(resource.key, uid=resource.uid)
+
+    async def request_deletion(self, key: Key, *, uid: str = "") -> Resource | None:
+        """Ask for the deletion; None when the resource is gone, as it is at once without finalizers.
+
+        With a uid another resource of the same name stays.
+        """
 
         async def write() -> Resource | None:
             stored = await self._backing.resource(key)
-            if stored is None:
+            if stored is None or uid not in ("", stored.uid):
                 return None
             if not stored.finalizers:
                 await self._remove(stored)
@@ -306,6 +315,21 @@ class RecordStore:
         return self._events.of(key)
 
     # -- inside ---------------------------------------------------------------------------------------
+
+    async def _create(self, key: Key, wanted: "_Wanted", finalizers: tuple[str, ...]) -> Resource:
+        created = Resource(
+            key=key,
+            uid=str(uuid.uuid4()),
+            generation=1,
+            resource_version="1",
+            created=self._time(),
+            spec=wanted.spec,
+            labels=wanted.labels,
+            annotations=wanted.annotations,
+            finalizers=finalizers,
+        )
+        await self._store(None, created)
+        return created
 
     async def _current(self, resource: Resource) -> Resource:
         """The stored resource if it is still the one that the caller saw."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
 
-from dbtether.api.resource import Key, Resource, Secret
+from dbtether.api.resource import Key, Owner, Resource, Secret
 
 
 class ChangeType(StrEnum):
@@ -73,6 +73,19 @@ class Store(Protocol):
 
     async def write_annotation(self, resource: Resource, name: str, value: str | None) -> Resource:
         """Set one annotation, or remove it (None), and give back the resource as stored now."""
+        ...
+
+    async def create_resource(
+        self, key: Key, spec: Mapping[str, Any], *, labels: Mapping[str, str], owner: Owner
+    ) -> Resource:
+        """Create a resource that another one owns. Raises StateError when the name is taken.
+
+        A cluster deletes it with its owner; elsewhere the owner's controller does.
+        """
+        ...
+
+    async def delete_resource(self, resource: Resource) -> None:
+        """Ask for the deletion of exactly this resource (uid); one that is gone already is no error."""
         ...
 
     async def get_secret(self, namespace: str, name: str) -> Secret | None: ...

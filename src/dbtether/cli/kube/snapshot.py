@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any, NoReturn
 
 from dbtether.api.kinds import KINDS
-from dbtether.api.resource import Key, Resource, Secret
+from dbtether.api.resource import Key, Owner, Resource, Secret
 from dbtether.cli.exits import Exit, Quit
 from dbtether.cli.kube.deployment import operator_options
 from dbtether.cli.kube.reading import ClusterReader
@@ -106,6 +106,17 @@ class Snapshot:
     async def write_annotation(self, resource: Resource, name: str, value: str | None) -> Resource:
         """Refuse."""
         del name, value
+        self._refuse(resource.key)
+
+    async def create_resource(
+        self, key: Key, spec: Mapping[str, Any], *, labels: Mapping[str, str], owner: Owner
+    ) -> Resource:
+        """Refuse."""
+        del spec, labels, owner
+        self._refuse(key)
+
+    async def delete_resource(self, resource: Resource) -> None:
+        """Refuse."""
         self._refuse(resource.key)
 
     async def write_secret(self, secret: Secret) -> Secret:

@@ -109,16 +109,21 @@ class SecretApi:
         metadata["ownerReferences"] = others + ([self._reference(owner)] if owner else [])
 
     def _reference(self, owner: Owner) -> Mapping[str, Any]:
-        reference = OwnerReference(
-            api_version=self._api_version_of(owner.kind),
-            kind=owner.kind,
-            name=owner.name,
-            uid=owner.uid,
-            controller=True,
-            block_owner_deletion=True,
-        )
-        found: Mapping[str, Any] = msgspec.to_builtins(reference)
-        return found
+        return owner_reference(owner, self._api_version_of(owner.kind))
+
+
+def owner_reference(owner: Owner, api_version: str) -> Mapping[str, Any]:
+    """The controller's owner reference of an object."""
+    reference = OwnerReference(
+        api_version=api_version,
+        kind=owner.kind,
+        name=owner.name,
+        uid=owner.uid,
+        controller=True,
+        block_owner_deletion=True,
+    )
+    found: Mapping[str, Any] = msgspec.to_builtins(reference)
+    return found
 
 
 def key_of(secret: Secret) -> Key:

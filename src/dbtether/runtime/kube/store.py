@@ -8,23 +8,42 @@ stale, or of a replica that no longer leads, never overwrites a newer one.
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
 from dbtether.api.kinds import API_VERSION, KINDS
-from dbtether.api.resource import Key, Resource, Secret
+from dbtether.api.resource import Key, Owner, Resource, Secret
 from dbtether.errors import Retryable, StateError
 from dbtether.runtime.kube.client import Client
-from dbtether.runtime.kube.errors import Conflict, Forbidden, Invalid, NotFound, NotLeader, ServerFailure, Unreachable
+from dbtether.runtime.kube.errors import (
+    AlreadyExists,
+    Conflict,
+    Forbidden,
+    Invalid,
+    NotFound,
+    NotLeader,
+    ServerFailure,
+    Unreachable,
+)
 from dbtether.runtime.kube.event_recorder import EventRecorder
 from dbtether.runtime.kube.informer import Informer, InformerSettings
 from dbtether.runtime.kube.installation import find_fingerprint_key, find_installation
 from dbtether.runtime.kube.objects import NEVER, Object, to_resource, version_number
-from dbtether.runtime.kube.requests import NAMESPACES, ApiResource, Collection, Request, get, merge_patch, replace
+from dbtether.runtime.kube.requests import (
+    NAMESPACES,
+    ApiResource,
+    Collection,
+    Request,
+    create,
+    delete,
+    get,
+    merge_patch,
+    replace,
+)
 from dbtether.runtime.kube.secret_watches import SecretWatches, trimmed
-from dbtether.runtime.kube.secrets import SecretApi, key_of
+from dbtether.runtime.kube.secrets import SecretApi, key_of, owner_reference
 from dbtether.runtime.kube.supervisor import Supervisor
 from dbtether.runtime.kube.view import View
 from dbtether.runtime.plain import plain_mapping
@@ -207,6 +226,41 @@ class KubernetesStore:
             return self._views[key.kind].wrote(answer)
 
         return await self._exclusively(key, self._views[key.kind], write)
+
+    async def create_resource(
+        self, key: Key, spec: Mapping[str, Any], *, labels: Mapping[str, str], owner: Owner
+    ) -> Resource:
+        """Create a resource, which the cluster deletes with its owner. Raises StateError when the name is taken."""
+        metadata = {
+            "name": key.name,
+            "namespace": key.namespace,
+            "labels": dict(labels),
+            "ownerReferences": [owner_reference(owner, self._api_version_of(owner.kind))],
+        }
+
+        async def write() -> Resource:
+            body = {"metadata": metadata, "spec": plain_mapping(spec)}
+            try:
+                answer = await self._write(key, create(self._settings.resources[key.kind], key.namespace, body))
+            except AlreadyExists:
+                raise StateError(f"{key} exists already") from None
+            return self._views[key.kind].wrote(answer)
+
+        return await self._exclusively(key, self._views[key.kind], write)
+
+    async def delete_resource(self, resource: Resource) -> None:
+        """Ask for the deletion of exactly this resource; one that is gone already is no error."""
+        key = resource.key
+
+        async def write() -> None:
+            self._check_may_write(key)
+            api = self._settings.resources[key.kind]
+            with suppress(NotFound, Conflict):
+                await self._client.send_raw(delete(api, key.namespace, key.name, uid=resource.uid))
+            # Gone, or on its way with finalizers: the next read asks the server.
+            self._uncertain.add(key)
+
+        await self._exclusively(key, self._views[key.kind], write)
 
     async def get_secret(self, namespace: str, name: str) -> Secret | None:
         """The Secret as it is now; from the first read on, its changes are told."""

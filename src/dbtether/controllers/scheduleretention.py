@@ -1,0 +1,145 @@
+"""Retention of one BackupSchedule: on its store, and of the Backups whose objects went."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dbtether.api.backupschedule import BackupScheduleSpec
+from dbtether.api.backupstorage import BackupStoragePhase, BackupStorageSpec
+from dbtether.api.database import DatabaseSpec, database_name
+from dbtether.api.kinds import CONFIRM_PRUNE
+from dbtether.api.resource import Key, Resource
+from dbtether.api.templates import render, template_fields
+from dbtether.api.validation import check
+from dbtether.backup.catalog import catalog
+from dbtether.backup.pruning import Decision, Pruned, Rule, decide, prune
+from dbtether.backup.retention import DatabaseId, Policy
+from dbtether.controllers.base import Waiting, World
+from dbtether.controllers.glance import act
+from dbtether.errors import Blocked, Retryable
+from dbtether.storage.store import ObjectStore
+
+_KEPT_TOLD = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a schedule backs up, and where to."""
+
+    database: Key
+    cluster: str
+    name: str
+    """In PostgreSQL."""
+    storage: BackupStorageSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Retained:
+    """What retention did."""
+
+    decision: Decision
+    pruned: Pruned
+    store_url: str
+
+    @property
+    def urls(self) -> frozenset[str]:
+        """Where the objects were that are gone."""
+        return frozenset(f"{self.store_url}/{key}" for key in self.pruned.deleted)
+
+    @property
+    def status(self) -> dict[str, object]:
+        """The schedule's status field."""
+        kept = self.decision.plan.kept
+        told = [{"name": judged.key, "reasons": list(judged.reasons)} for judged in kept[:_KEPT_TOLD]]
+        return {"kept": told, "keptCount": len(kept), "deleted": len(self.pruned.deleted)}
+
+
+def database_key(schedule: Resource, spec: BackupScheduleSpec) -> Key:
+    """The Database that a schedule names."""
+    return Key("Database", spec.database_ref.namespace or schedule.key.namespace, spec.database_ref.name)
+
+
+async def schedule_target(world: World, schedule: Resource, spec: BackupScheduleSpec) -> Target:
+    """What the schedule names. Raises Waiting until both are there and admit its namespace."""
+    key, namespace = database_key(schedule, spec), schedule.key.namespace
+    database = await world.store.get(key)
+    wanted = None if database is None else check(DatabaseSpec, key, database.spec)[0]
+    is_own = key.namespace == namespace
+    if database is None or (not is_own and (wanted is None or not wanted.allows(key.namespace, namespace))):
+        # One sentence for both: a refusal does not tell whether the target exists.
+        refused = "" if is_own else f' or does not allow the namespace "{namespace}"'
+        raise Waiting("DatabaseNotFound", f"{key} does not exist{refused}")
+    if wanted is None:
+        raise Waiting("DatabaseNotReady", f"{key} is not valid: see its status")
+    storage = await _storage(world, namespace, spec.storage_ref.name)
+    return Target(key, wanted.cluster_ref.name, database_name(wanted, key.name), storage)
+
+
+async def _storage(world: World, namespace: str, name: str) -> BackupStorageSpec:
+    key = Key("BackupStorage", "", name)
+    storage = await world.store.get(key)
+    spec = None if storage is None else check(BackupStorageSpec, key, storage.spec)[0]
+    if storage is None or spec is None or not spec.allows(namespace, await world.namespace_labels(namespace)):
+        raise Waiting(
+            "StorageNotFound",
+            f'BackupStorage "{name}" does not exist, is not valid, or does not admit the namespace "{namespace}"',
+        )
+    if storage.status.get("phase") != BackupStoragePhase.READY:
+        why = storage.status.get("message")
+        raise Waiting("StorageNotReady", f'BackupStorage "{name}" is not ready' + (f": {why}" if why else ""))
+    return spec
+
+
+async def retain(world: World, schedule: Resource, spec: BackupScheduleSpec, target: Target) -> Retained:
+    """Delete what no schedule of the database keeps. Raises StorageError, Retryable or Blocked: nothing went then."""
+    store: ObjectStore = await world.storages.open(target.storage)
+    database = DatabaseId(world.store.installation, target.cluster, target.name)
+    policies = await _policies(world, schedule, spec, target.database)
+    rule = Rule(schedule.key.path, database, policies, schedule.annotations.get(CONFIRM_PRUNE))
+    folder = _folder(target)
+    decision = decide(rule, await catalog(store, folder, world.store.fingerprint_key), world.now())
+    if decision.to_delete:
+        act()
+        if not world.executor.may_write:
+            count = len(decision.to_delete)
+            raise Blocked("ReadOnlyMode", f"The operator is in read-only mode and did not: delete {count} backups")
+    return Retained(decision, await prune(store, folder, decision), store.url)
+
+
+async def _policies(
+    world: World, schedule: Resource, spec: BackupScheduleSpec, database: Key
+) -> dict[str | None, Policy]:
+    """Those of all schedules of the database. Raises Retryable when one of them cannot be read."""
+    found: dict[str | None, Policy] = {schedule.key.path: Policy(spec.retention, spec.time_zone)}
+    for other in await world.store.list("BackupSchedule"):
+        if other.key == schedule.key:
+            continue
+        wanted = check(BackupScheduleSpec, other.key, other.spec)[0]
+        if wanted is None and _names(other.spec, database.name):
+            raise Retryable(
+                "InvalidSpec", f"{other.key} is of the same database, and not valid: nothing is deleted until it is"
+            )
+        if wanted is not None and database_key(other, wanted) == database:
+            found[other.key.path] = Policy(wanted.retention, wanted.time_zone)
+    return found
+
+
+def _names(spec: object, database: str) -> bool:
+    """Whether a spec that nobody could validate names a Database of this name."""
+    reference = spec.get("databaseRef") if isinstance(spec, dict) else None
+    return isinstance(reference, dict) and reference.get("name") == database
+
+
+def _folder(target: Target) -> str:
+    """The part of the storage that has all backups of the database, as far as the template tells it beforehand."""
+    values = {"ClusterName": target.cluster, "DatabaseName": target.name}
+    segments: list[str] = []
+    for segment in target.storage.path_template.split("/"):
+        if not template_fields(segment) <= values.keys():
+            break
+        segments.append(segment)
+    return render("/".join(segments), values) if segments else ""
+
+
+def gone_with(retained: Retained, paths: Sequence[tuple[Resource, str | None]]) -> tuple[Resource, ...]:
+    """The Backups whose object retention deleted. Pure."""
+    return tuple(backup for backup, path in paths if path in retained.urls)
