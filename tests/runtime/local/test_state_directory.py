@@ -300,13 +300,13 @@ def test_the_event_log_stays_small(state: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "place", ["resources/Database/default/my-app.yaml", "resources/Database", "secrets", "installation"]
+    "linked", ["resources/Database/default/my-app.yaml", "resources/Database", "secrets", "installation"]
 )
-def test_a_symbolic_link_inside_is_refused(state: Path, tmp_path: Path, place: str) -> None:
+def test_a_symbolic_link_inside_is_refused(state: Path, tmp_path: Path, linked: str) -> None:
     fill(state)
     target = tmp_path / "elsewhere"
-    (state / place).rename(target)
-    (state / place).symlink_to(target)
+    (state / linked).rename(target)
+    (state / linked).symlink_to(target)
     with pytest.raises(StateError, match="symbolic link"):
         LocalStore.open(state)
 
