@@ -278,10 +278,11 @@ class BackupController(Controller):
             raise failure_of(error) from None
         fields = completed_fields(manifest, storage.store.url)
         message = message or f"{fields['path']}, {fields['size']} in {fields['duration']}"
-        await self._report(resource, Report(RunPhase.COMPLETED, Level.READY, "Completed", message, fields))
         if recorded_run(resource.status) is not None:
+            # First, since nobody looks at a run again once its status says that it is done.
             await self._end_login(resource, manifest.run_id)
-            await self._next_in_line(resource)
+        await self._report(resource, Report(RunPhase.COMPLETED, Level.READY, "Completed", message, fields))
+        await self._next_in_line(resource)
         return Done()
 
     async def _failed(self, resource: Resource, run: Run, failure: JobResult) -> Outcome:
@@ -290,7 +291,10 @@ class BackupController(Controller):
             return Again(1.0)
         if not failure.may_retry or run.attempts >= self._settings.attempts:
             return await self._ended(resource, run, failure.reason, failure.message)
-        pause = self._settings.pauses_seconds[max(run.attempts - 1, 0)]
+        if not run.attempts:
+            # Whoever was to start it was killed before it began: that was no attempt.
+            return Again(0)
+        pause = self._settings.pauses_seconds[run.attempts - 1]
         self._not_before[resource.key] = self.world.now() + timedelta(seconds=pause)
         message = f"{failure.message}; attempt {run.attempts} of {self._settings.attempts}, trying again"
         report = Report(RunPhase.PENDING, Level.PROGRESSING, failure.reason, message, run.fields())
