@@ -158,6 +158,25 @@ async def test_an_adoption_is_reported_first_and_then_done_exactly(world: World)
     assert "drift" not in await world.status(world.database_key())
 
 
+@pytest.mark.majors(15, 18)
+@scenario
+async def test_a_database_and_its_owner_are_adopted_by_one_manifest_and_one_plan_shows_both(world: World) -> None:
+    name = legacy(world)
+    both = [{"database": world.named(), "namespace": TEAM}, {"role": name, "namespace": TEAM}]
+    await world.cluster(adoptable=both)
+    await world.database(adopt=True)
+    await world.user("old", username=name, adopt=True, privileges="admin")
+    planned = await world.plan()
+    assert f"Make {owner_role(world)} the owner" in " ".join(
+        s.purpose for s in planned[world.database_key()].statements
+    )
+    shown = [item.purpose for item in planned[world.user_key("old")].statements]
+    assert any(name in purpose for purpose in shown)
+    await world.settled_and_ready()
+    assert owner_of(world) == owner_role(world)
+    assert await world.plan() == {}
+
+
 @scenario
 async def test_the_platforms_own_is_never_adopted(world: World) -> None:
     await world.cluster(database="template1", adoptable=[{"database": "template1", "namespace": TEAM}])

@@ -80,6 +80,9 @@ class World:
     leaving: set[tuple[str, str]] = field(default_factory=set)
     """Roles for additional grants and logins that plans of this run would have taken out of them; empty when
     plans are run."""
+    handed_over: set[tuple[str, str, str]] = field(default_factory=set)
+    """DBCluster, database and role, where plans of this run would have taken the database from the role as its
+    owner; empty when plans are run."""
     wake: Callable[[Key], None] = _nobody
     """Looks at a resource again: for what one reconcile has done that no change of a resource tells."""
     on_rotation: Callable[[RotationOutcome], None] = ignore_rotation

@@ -37,7 +37,7 @@ from dbtether.postgres.databases.model import (
     DesiredSchema,
     ObservedDatabase,
 )
-from dbtether.postgres.databases.ownership import is_adoption, is_ours, wanted_owner
+from dbtether.postgres.databases.ownership import is_adoption, is_ours, previous_owner, wanted_owner
 from dbtether.postgres.databases.plan import plan, sees_everything
 from dbtether.postgres.guards import first_blocked, quoted
 from dbtether.postgres.roles.model import role_names
@@ -204,7 +204,10 @@ class DatabaseController(Controller):
             if is_new:
                 await self._undo(context)
             raise
-        if not is_new and not self.world.executor.only_plans:
+        if self.world.executor.only_plans:
+            if (former := previous_owner(desired, observed)) is not None:
+                self.world.handed_over.add((context.spec.cluster_ref.name, desired.name, former))
+        elif not is_new:
             await self._tell_repairs(resource, statements)
 
     async def _record(self, context: _Context, observed: ObservedDatabase) -> None:

@@ -244,7 +244,13 @@ class DatabaseUserController(Controller):
         observed = await observe_login(self.world, user.cluster_name, user.server, user.login, user.places)
         if not user.is_adopting(observed.role):
             return observed
-        return replace(observed, belongings=await user.server.belongings(user.login))
+        belongings = await user.server.belongings(user.login)
+        given = {
+            database
+            for cluster, database, role in self.world.handed_over
+            if (cluster, role) == (user.cluster_name, user.login)
+        }
+        return replace(observed, belongings=belongings.without(given))
 
     async def _has_password(self, user: User, role: Role | None, password: str) -> bool:
         """Whether the server has the Secret's password; what has to be tried is tried every hour or two."""

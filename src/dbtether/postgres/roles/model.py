@@ -1,9 +1,10 @@
 """Roles as observed in the catalog, and logins as desired."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import lru_cache
+from typing import Self
 
 from dbtether.api.names import Group, Marker, group_roles
 from dbtether.postgres.grants.acl import Acl
@@ -153,6 +154,16 @@ class Belongings:
     """The roles that it is in, directly or through others, sorted."""
     powerful: tuple[str, ...] = ()
     """Those of them that have power over the whole server, sorted."""
+
+    def without(self, databases: Collection[str]) -> Self:
+        """What is left of it once these databases, with what it owns in them, have gone to another owner."""
+        found = self.dependents
+        left = replace(
+            found,
+            owned={name: count for name, count in found.owned.items() if name not in databases},
+            owned_databases=tuple(name for name in found.owned_databases if name not in databases),
+        )
+        return replace(self, dependents=left)
 
 
 @dataclass(frozen=True, slots=True)
