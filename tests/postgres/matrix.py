@@ -277,7 +277,7 @@ MAINTENANCE = (
 )  # fmt: skip
 _TEMPORARY = Rule("make a temporary table", "CREATE TEMP TABLE x ()", OPEN, OPEN, OPEN, _DOOR)
 # The groups have their privileges on it by default, and MAINTAIN since 17; owning it is another matter.
-_OF_A_SUPERUSER = (
+_OF_THE_PLATFORM = (
     *_nobody(*(rule for rule in OWNED if rule not in (_CREATE, _REFRESH))),
     _CREATE,
     Rule(_REFRESH.what, _REFRESH.sql, NO, NO, _since(17, YES)),
@@ -286,12 +286,10 @@ _OF_A_SUPERUSER = (
 TOPICS = (
     Topic("what any admin of the database made", (*TABLES, *OWNED, *SEQUENCES, *PUBLICS, *_LO_18),
           objects=("early", "late")),
-    Topic("what a superuser made", (*TABLES, *_OF_A_SUPERUSER, *SEQUENCES, *PUBLICS, *_only_18(*_LO_18)),
-          objects=("platform",), applies=lambda ground: ground.is_superuser),
-    # The platform's admin makes nothing in a tenant's database; what it did make is its own.
-    Topic("what a lesser platform admin made",
-          (*_nobody(*(r for r in TABLES if "{p}_s" not in r.sql), *OWNED, *SEQUENCES, *_LO_18), *PUBLICS),
-          objects=("platform",), applies=lambda ground: not ground.is_superuser and ground.major < 16),
+    # A lesser admin that is let in only by its groups (16 and newer) makes nothing in a tenant's database.
+    Topic("what the platform's admin made",
+          (*TABLES, *_OF_THE_PLATFORM, *SEQUENCES, *PUBLICS, *_only_18(*_LO_18)),
+          objects=("platform",), applies=lambda ground: ground.is_superuser or ground.major < 16),
     Topic("what a reader or writer made", _nobody(*_LO_18, OWNED[-2]), objects=("reader",)),
     Topic("the own database", OWN_DATABASE),
     Topic("the server", SERVER),
