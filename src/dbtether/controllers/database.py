@@ -317,6 +317,9 @@ class DatabaseController(Controller):
         after = await server.shared([], [name])
         if name in after.databases:
             raise Retryable("Retrying", f"Database {name} is still there; trying again")
+        if await plan_again():
+            # Its last login was dropped meanwhile, by a process that still saw the database.
+            raise Retryable("Retrying", f"Roles of database {name} are still there; trying again")
 
     async def _observe_drop(self, context: _Context) -> ObservedDatabaseDrop:
         server, desired = context.server, context.desired

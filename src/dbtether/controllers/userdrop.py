@@ -43,6 +43,18 @@ async def drop_login(world: World, user: Resource, cluster: str, server: Server,
         await world.run(user, cluster, server, statements, plan_again)
         if not world.executor.only_plans and name in (await server.shared([name])).roles:
             raise Retryable("Retrying", f"Login {name} is still there; trying again")
+        if not world.executor.only_plans:
+            await _drop_lone_owner(world, user, cluster, server, observed)
+
+
+async def _drop_lone_owner(world: World, user: Resource, cluster: str, server: Server, before: ObservedDrop) -> None:
+    """The owner role of a database that another process has dropped meanwhile: each waited for the other's end."""
+    owner = None if before.role is None else administrator_of(before.role, (), server.facts)
+    if owner is None:
+        return
+    found = ObservedDrop(server.facts, None, before.dependents, (await server.shared([owner])).roles)
+    if await _is_last_of(server, owner, "", found):
+        await world.executor.run(user.key, cluster, server, [_drop_of(owner)])
 
 
 def lost_marker(role: Role | None, marker: Marker) -> Blocked | None:
@@ -97,14 +109,17 @@ async def _plan(server: Server, name: str, marker: Marker, observed: ObservedDro
     if owner is None or not await _is_last_of(server, owner, name, observed):
         return statements
     # In the transaction of the login's own DROP: a crash in between would leave the owner role for ever.
-    drop = statement(
+    return (*statements, _drop_of(owner))
+
+
+def _drop_of(owner: str) -> Statement:
+    return statement(
         f"Drop role {owner}, whose database and logins are gone",
         "",
         "DROP ROLE {name}",
         destructive=True,
         name=sql.Identifier(owner),
     )
-    return (*statements, drop)
 
 
 async def _is_last_of(server: Server, owner: str, name: str, observed: ObservedDrop) -> bool:
