@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dbtether.api.backupschedule import BackupScheduleSpec
-from dbtether.api.backupstorage import BackupStoragePhase, BackupStorageSpec
-from dbtether.api.database import DatabaseSpec, database_name
+from dbtether.api.backupstorage import BackupStorageSpec
+from dbtether.api.database import database_name
 from dbtether.api.kinds import CONFIRM_PRUNE
 from dbtether.api.resource import Key, Resource
 from dbtether.api.templates import render, template_fields
@@ -14,6 +14,7 @@ from dbtether.backup.catalog import catalog
 from dbtether.backup.pruning import Decision, Pruned, Rule, decide, prune
 from dbtether.backup.retention import DatabaseId, Policy
 from dbtether.controllers.base import Waiting, World
+from dbtether.controllers.consent import admitting_database, ready_storage
 from dbtether.controllers.glance import act
 from dbtether.errors import Blocked, Retryable
 from dbtether.storage.store import ObjectStore
@@ -61,32 +62,11 @@ def database_key(schedule: Resource, spec: BackupScheduleSpec) -> Key:
 async def schedule_target(world: World, schedule: Resource, spec: BackupScheduleSpec) -> Target:
     """What the schedule names. Raises Waiting until both are there and admit its namespace."""
     key, namespace = database_key(schedule, spec), schedule.key.namespace
-    database = await world.store.get(key)
-    wanted = None if database is None else check(DatabaseSpec, key, database.spec)[0]
-    is_own = key.namespace == namespace
-    if database is None or (not is_own and (wanted is None or not wanted.allows(key.namespace, namespace))):
-        # One sentence for both: a refusal does not tell whether the target exists.
-        refused = "" if is_own else f' or does not allow the namespace "{namespace}"'
-        raise Waiting("DatabaseNotFound", f"{key} does not exist{refused}")
+    _, wanted = await admitting_database(world, key, namespace)
     if wanted is None:
         raise Waiting("DatabaseNotReady", f"{key} is not valid: see its status")
-    storage = await _storage(world, namespace, spec.storage_ref.name)
+    storage = await ready_storage(world, spec.storage_ref.name, namespace)
     return Target(key, wanted.cluster_ref.name, database_name(wanted, key.name), storage)
-
-
-async def _storage(world: World, namespace: str, name: str) -> BackupStorageSpec:
-    key = Key("BackupStorage", "", name)
-    storage = await world.store.get(key)
-    spec = None if storage is None else check(BackupStorageSpec, key, storage.spec)[0]
-    if storage is None or spec is None or not spec.allows(namespace, await world.namespace_labels(namespace)):
-        raise Waiting(
-            "StorageNotFound",
-            f'BackupStorage "{name}" does not exist, is not valid, or does not admit the namespace "{namespace}"',
-        )
-    if storage.status.get("phase") != BackupStoragePhase.READY:
-        why = storage.status.get("message")
-        raise Waiting("StorageNotReady", f'BackupStorage "{name}" is not ready' + (f": {why}" if why else ""))
-    return spec
 
 
 async def retain(world: World, schedule: Resource, spec: BackupScheduleSpec, target: Target) -> Retained:

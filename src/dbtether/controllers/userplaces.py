@@ -14,6 +14,7 @@ from dbtether.api.references import Privileges
 from dbtether.api.resource import Key, Resource
 from dbtether.api.validation import check
 from dbtether.controllers.base import Waiting, World
+from dbtether.controllers.consent import admitting_database
 from dbtether.controllers.grants import grant_group_for, highest_level
 from dbtether.errors import Blocked
 
@@ -68,13 +69,7 @@ def _place(spec: DatabaseUserSpec, target: Target, database: str, only_reports: 
 
 async def _database(world: World, user: Resource, target: Target) -> tuple[Resource, DatabaseSpec]:
     key = Key("Database", target.namespace, target.name)
-    database = await world.store.get(key)
-    spec = None if database is None else check(DatabaseSpec, key, database.spec)[0]
-    own = target.namespace == user.key.namespace
-    if database is None or (not own and (spec is None or not spec.allows(target.namespace, user.key.namespace))):
-        # One sentence for both: a refusal does not tell whether the target exists.
-        refused = "" if own else f' or does not allow the namespace "{user.key.namespace}"'
-        raise Waiting("DatabaseNotFound", f"{key} does not exist{refused}")
+    database, spec = await admitting_database(world, key, user.key.namespace)
     if spec is None:
         raise Waiting("DatabaseNotReady", f"{key} is not valid: see its status")
     return database, spec
