@@ -16,6 +16,7 @@ from dbtether.backup.manifest import (
     read_manifest,
 )
 from dbtether.storage.errors import Fault, StorageError
+from dbtether.storage.lookup import find
 from dbtether.storage.store import ObjectInfo, ObjectStore
 
 HOLD_SUFFIX = ".hold"
@@ -83,21 +84,12 @@ async def catalog(store: ObjectStore, folder: str = "", installation_key: bytes 
 
 async def read_entry(store: ObjectStore, key: str, installation_key: bytes | None = None) -> Entry:
     """The dump at one key. Raises StorageError when neither it nor its manifest is there."""
-    found, told = await _head(store, key), await _head(store, manifest_key(key))
+    found, told = await find(store, key), await find(store, manifest_key(key))
     if told is not None:
         return await _described(store, key, found, told, installation_key)
     if found is None:
         raise StorageError(Fault.OBJECT_NOT_FOUND, "looking at", f"{store.url}/{key}")
     return Entry(key, State.NO_MANIFEST, found.size, found.last_modified)
-
-
-async def _head(store: ObjectStore, key: str) -> ObjectInfo | None:
-    try:
-        return await store.head(key)
-    except StorageError as error:
-        if error.fault is Fault.OBJECT_NOT_FOUND:
-            return None
-        raise
 
 
 async def _described(

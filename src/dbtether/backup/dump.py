@@ -33,7 +33,6 @@ _STDERR_BYTES = 16 * 1024
 _FROM_SERVER = "Error message from server:"
 _LOCK_WAIT_MS = 60_000
 _PROGRESS_SECONDS = 0.5
-_TERMINATE_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from dbtether.backup.formats import format_of
 from dbtether.backup.manifest import manifest_key
 from dbtether.errors import Retryable
 from dbtether.storage.errors import Fault, StorageError
+from dbtether.storage.lookup import find, read_if_there
 from dbtether.storage.store import ObjectStore
 
 CLAIM_SUFFIX = ".claim.json"
@@ -45,12 +46,7 @@ async def release(store: ObjectStore, key: str) -> None:
 
 async def release_of(store: ObjectStore, key: str, run_id: str) -> None:
     """Take the claim away if it is there and this run's: what a run that was cut off left. Raises StorageError."""
-    try:
-        content = await store.read(claim_key(key), _CLAIM_BYTES)
-    except StorageError as error:
-        if error.fault is Fault.OBJECT_NOT_FOUND:
-            return
-        raise
+    content = await read_if_there(store, claim_key(key), _CLAIM_BYTES)
     if content == _claim_content(run_id):
         await store.delete(claim_key(key))
 
@@ -68,17 +64,7 @@ async def _take(store: ObjectStore, key: str, run_id: str, tags: Mapping[str, st
             raise
         return await store.read(claim_key(key), _CLAIM_BYTES) == content
     # Claimed now; what lies there without a claim is complete, or not ours to touch.
-    if not await _exists(store, key) and not await _exists(store, manifest_key(key)):
+    if await find(store, key) is None and await find(store, manifest_key(key)) is None:
         return True
     await store.delete(claim_key(key))
     return False
-
-
-async def _exists(store: ObjectStore, key: str) -> bool:
-    try:
-        await store.head(key)
-    except StorageError as error:
-        if error.fault is Fault.OBJECT_NOT_FOUND:
-            return False
-        raise
-    return True

@@ -21,7 +21,8 @@ from dbtether.backup.manifest import (
     read_manifest,
     write_manifest,
 )
-from dbtether.storage.errors import Fault, StorageError
+from dbtether.storage.errors import StorageError
+from dbtether.storage.lookup import read_if_there
 from dbtether.storage.store import ObjectStore
 
 
@@ -53,7 +54,7 @@ async def run_backup(
 
     Raises StorageError, DumpDamaged, Retryable or Blocked; then nothing of it is visible in the store.
     """
-    if (earlier := await finished(store, run)) is not None:
+    if (earlier := await manifest_of_run(store, run.key, run.run_id)) is not None:
         return earlier
     started = now()
     key = await claim(store, run.key, run.run_id, run.tags)
@@ -88,11 +89,6 @@ async def run_backup(
     return manifest
 
 
-async def finished(store: ObjectStore, run: BackupRun) -> Manifest | None:
-    """The manifest that an earlier attempt of this run has written, if one has. Raises StorageError."""
-    return await manifest_of_run(store, run.key, run.run_id)
-
-
 async def manifest_of_run(
     store: ObjectStore, wanted: str, run_id: str, installation_key: bytes | None = None
 ) -> Manifest | None:
@@ -113,9 +109,4 @@ async def manifest_of_run(
 
 async def manifest_at(store: ObjectStore, key: str) -> bytes | None:
     """The manifest of an object as it lies there; None when there is none. Raises StorageError."""
-    try:
-        return await store.read(manifest_key(key), MAX_MANIFEST_BYTES)
-    except StorageError as error:
-        if error.fault is Fault.OBJECT_NOT_FOUND:
-            return None
-        raise
+    return await read_if_there(store, manifest_key(key), MAX_MANIFEST_BYTES)
