@@ -314,10 +314,10 @@ class DatabaseController(Controller):
         await self.world.run(resource, context.spec.cluster_ref.name, server, statements, plan_again)
         if self.world.executor.only_plans:
             return
-        after = await server.shared([], [name])
-        if name in after.databases:
+        after = await self._observe_drop(context)
+        if after.database is not None:
             raise Retryable("Retrying", f"Database {name} is still there; trying again")
-        if await plan_again():
+        if plan_drop(name, desired.marker, desired.roles, after):
             # Its last login was dropped meanwhile, by a process that still saw the database.
             raise Retryable("Retrying", f"Roles of database {name} are still there; trying again")
 

@@ -52,8 +52,7 @@ async def _drop_lone_owner(world: World, user: Resource, cluster: str, server: S
     owner = None if before.role is None else administrator_of(before.role, (), server.facts)
     if owner is None:
         return
-    found = ObservedDrop(server.facts, None, before.dependents, (await server.shared([owner])).roles)
-    if await _is_last_of(server, owner, "", found):
+    if await _is_alone(server, (await server.shared([owner])).roles.get(owner)):
         await world.executor.run(user.key, cluster, server, [_drop_of(owner)])
 
 
@@ -106,7 +105,7 @@ async def _plan(server: Server, name: str, marker: Marker, observed: ObservedDro
     if not statements or observed.role is None:
         return statements
     owner = administrator_of(observed.role, (), server.facts)
-    if owner is None or not await _is_last_of(server, owner, name, observed):
+    if owner is None or not await _is_alone(server, observed.roles.get(owner), but_for=name):
         return statements
     # In the transaction of the login's own DROP: a crash in between would leave the owner role for ever.
     return (*statements, _drop_of(owner))
@@ -122,13 +121,11 @@ def _drop_of(owner: str) -> Statement:
     )
 
 
-async def _is_last_of(server: Server, owner: str, name: str, observed: ObservedDrop) -> bool:
-    """On 16+ the owner role of a dropped database stays while it administers logins; whether this is the last.
+async def _is_alone(server: Server, owner: Role | None, but_for: str = "") -> bool:
+    """On 16+ the owner role of a dropped database stays while it administers logins; whether it has no other.
 
     Who is in it does not matter: nobody but admins is, present and former ones.
     """
-    role = observed.roles.get(owner)
-    if role is None or await server.database_of_owner(owner) is not None:
+    if owner is None or await server.database_of_owner(owner.name) is not None:
         return False
-    others = {edge.role for edge in role.memberships} - {name}
-    return not others
+    return not {edge.role for edge in owner.memberships} - {but_for}
