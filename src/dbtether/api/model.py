@@ -6,7 +6,7 @@ conversion ("5432" is no number, true is no number). Sentences for people are ma
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Protocol, Self
 
@@ -22,6 +22,7 @@ from pydantic.alias_generators import to_camel
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from dbtether.api.field_paths import Path
+from dbtether.api.times import instant_text
 
 VALUE_ERROR = "dbtether_value"
 """Error type of a rule about one value; its text continues a sentence that starts with the value."""
@@ -166,12 +167,7 @@ def lines_of(error: ValidationError) -> list[InitErrorDetails]:
     return lines
 
 
-def _timestamp(value: datetime) -> str:
-    """metav1.Time's form: UTC, whole seconds."""
-    return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-Timestamp = Annotated[datetime, PlainSerializer(_timestamp, return_type=str, when_used="json")]
+Timestamp = Annotated[datetime, PlainSerializer(instant_text, return_type=str, when_used="json")]
 
 
 class StatusModel(BaseModel):

@@ -1,7 +1,9 @@
 """Checks of time zones and points in time. Reads only the time zone database."""
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from dbtether.errors import InvalidSpec
@@ -43,3 +45,14 @@ def parse_instant(text: str) -> datetime:
     if (problem := instant_problem(text)) is not None:
         raise InvalidSpec(f"{text[:40]!r} {problem}")
     return datetime.fromisoformat(text.upper()).astimezone(UTC)
+
+
+def instant_of(status: Mapping[str, Any], name: str) -> datetime | None:
+    """A point in time of a status; None when there is none that can be read."""
+    value = status.get(name)
+    return parse_instant(value) if isinstance(value, str) and instant_problem(value) is None else None
+
+
+def instant_text(instant: datetime) -> str:
+    """The point in time as Kubernetes writes it (metav1.Time): UTC, whole seconds."""
+    return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

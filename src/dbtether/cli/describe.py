@@ -8,6 +8,7 @@ from rich.text import Text
 
 from dbtether.api.columns import age
 from dbtether.api.resource import Key, Resource
+from dbtether.api.times import instant_text
 from dbtether.cli import running
 from dbtether.cli.exits import Exit
 from dbtether.cli.get import key_of, kind_of
@@ -114,7 +115,7 @@ def _event_document(event: Event) -> dict[str, Any]:
         "type": event.type.value,
         "reason": event.reason,
         "message": event.message,
-        "firstTimestamp": event.first.strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "lastTimestamp": event.last.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "firstTimestamp": instant_text(event.first),
+        "lastTimestamp": instant_text(event.last),
         "count": event.count,
     }

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from dbtether.api.resource import Resource
+from dbtether.api.times import instant_text
 
 PHASE_STYLES: Mapping[str, str] = {
     "Ready": "green",
@@ -99,10 +100,10 @@ def document(resource: Resource) -> dict[str, Any]:
         "uid": resource.uid,
         "generation": resource.generation,
         "resourceVersion": resource.resource_version,
-        "creationTimestamp": resource.created.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "creationTimestamp": instant_text(resource.created),
     }
     if resource.deleted is not None:
-        metadata["deletionTimestamp"] = resource.deleted.strftime("%Y-%m-%dT%H:%M:%SZ")
+        metadata["deletionTimestamp"] = instant_text(resource.deleted)
     if resource.finalizers:
         metadata["finalizers"] = list(resource.finalizers)
     for name, values in (("labels", resource.labels), ("annotations", resource.annotations)):

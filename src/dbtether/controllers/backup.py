@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 
 from dbtether.api.backup import BackupSpec, RunPhase
 from dbtether.api.resource import Key, Resource
+from dbtether.api.times import instant_text
 from dbtether.api.validation import validate_resource
 from dbtether.backup.clients import find_clients
 from dbtether.backup.job import JobResult, JobRun, JobSecrets, job_files, tls_contents
@@ -23,7 +24,6 @@ from dbtether.controllers.backupstate import (
     Run,
     completed_fields,
     index_key,
-    instant_text,
     job_labels,
     job_name,
     object_name,
@@ -120,7 +120,7 @@ class BackupController(Controller):
             message = "Taken before, for a resource of this name and spec; the same spec never runs again"
             return await self._completed(resource, storage, earlier, message)
         run_id, started = secrets.token_hex(4), self.world.now()
-        key = object_name(storage.spec, spec, database, run_id, started)
+        key = object_name(storage.spec.path_template, spec.filename_template, database, run_id, started)
         run = Run(run_id, wanted, job_name(resource.key.name, run_id), f"{storage.store.url}/{key}", started)
         return await self._attempt(resource, spec, run, database, storage)
 

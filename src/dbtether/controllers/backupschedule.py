@@ -8,6 +8,7 @@ from typing import Any
 from dbtether.api.backupschedule import BackupSchedulePhase, BackupScheduleSpec, ConcurrencyPolicy
 from dbtether.api.kinds import CONFIRM_PRUNE, SCHEDULE_LABEL
 from dbtether.api.resource import Key, Owner, Resource
+from dbtether.api.times import instant_of, instant_text
 from dbtether.api.validation import validate_resource
 from dbtether.backup.schedule import Tick, next_time, run_id_of, tick
 from dbtether.controllers.base import Controller
@@ -19,8 +20,6 @@ from dbtether.controllers.schedulebackups import (
     freshness,
     last_success,
     made_by,
-    time_of,
-    time_text,
 )
 from dbtether.controllers.scheduleretention import Target, gone_with, retain, schedule_target
 from dbtether.errors import Blocked, Retryable, StateError
@@ -43,7 +42,7 @@ class _Look:
     @property
     def last(self) -> datetime | None:
         """When the last good backup ended, also when its Backup is gone."""
-        known = time_of(self.resource.status.get("lastSuccessfulBackup"))
+        known = instant_of(self.resource.status, "lastSuccessfulBackup")
         return max((time for time in (known, last_success(self.made)) if time is not None), default=None)
 
 
@@ -70,8 +69,8 @@ class BackupScheduleController(Controller):
         fields, remark = await self._retention(look, target)
         ticked = None if spec.suspend else await self._start(look)
         if ticked is not None:
-            fields |= {"nextScheduledTime": time_text(ticked.next)}
-            fields |= {} if ticked.due is None else {"lastBackupTime": time_text(look.now)}
+            fields |= {"nextScheduledTime": instant_text(ticked.next)}
+            fields |= {} if ticked.due is None else {"lastBackupTime": instant_text(look.now)}
         else:
             fields |= {"nextScheduledTime": None}
         await self._tell(look, fields, remark)
@@ -81,7 +80,7 @@ class BackupScheduleController(Controller):
         """Start what is due, and say what was; `due` is None where nothing was started."""
         found = _tick(look)
         if found.missed is not None:
-            text = f"The backup of {time_text(found.missed)} was not started within spec.startingDeadline"
+            text = f"The backup of {instant_text(found.missed)} was not started within spec.startingDeadline"
             await self.world.store.record_event(look.resource, EventType.WARNING, "BackupMissed", text)
         if found.due is None:
             return found
@@ -89,7 +88,7 @@ class BackupScheduleController(Controller):
         name = f"{look.resource.key.name}-{run_id}"
         running = [one for one in look.made if not one.is_over and one.resource.key.name != name]
         if running and look.spec.concurrency_policy is ConcurrencyPolicy.FORBID:
-            text = f"The backup of {time_text(found.due)} is skipped: {running[0].resource.key} has not ended yet"
+            text = f"The backup of {instant_text(found.due)} is skipped: {running[0].resource.key} has not ended yet"
             await self.world.store.record_event(look.resource, EventType.WARNING, "BackupSkipped", text)
             return Tick(found.next)
         if look.spec.concurrency_policy is ConcurrencyPolicy.REPLACE:
@@ -115,7 +114,7 @@ class BackupScheduleController(Controller):
 
     async def _retention(self, look: _Look, target: Target) -> tuple[dict[str, Any], Remark | None]:
         """After each success: what is told of it, and the remark when it could not be done."""
-        known = time_of(look.resource.status.get("lastSuccessfulBackup"))
+        known = instant_of(look.resource.status, "lastSuccessfulBackup")
         is_due = look.last != known or _failed_before(look.resource)
         if look.spec.retention.keeps_all or look.last is None or not is_due:
             return {}, _kept_remark(look.resource) if is_due is False else None
@@ -152,7 +151,7 @@ class BackupScheduleController(Controller):
         fields = {
             **fields,
             "managedBackups": good,
-            "lastSuccessfulBackup": None if look.last is None else time_text(look.last),
+            "lastSuccessfulBackup": None if look.last is None else instant_text(look.last),
         }
         remarks = tuple(one for one in (fresh, remark) if one is not None)
         message = fresh.message if fresh is not None and is_stale else _sentence(look, fields)
@@ -181,7 +180,7 @@ class BackupScheduleController(Controller):
 
 def _tick(look: _Look) -> Tick:
     spec = look.spec
-    planned = time_of(look.resource.status.get("nextScheduledTime"))
+    planned = instant_of(look.resource.status, "nextScheduledTime")
     if planned is not None and next_time(spec.schedule, spec.time_zone, planned - timedelta(seconds=1)) != planned:
         # The schedule was changed: what the old one planned is nobody's any more.
         planned = None

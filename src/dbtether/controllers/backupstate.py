@@ -4,15 +4,14 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from dbtether.api.backup import BackupSpec
-from dbtether.api.backupstorage import BackupStorageSpec
 from dbtether.api.kinds import BACKUP_NAME_LABEL, BACKUP_NAMESPACE_LABEL, SCHEDULE_LABEL
 from dbtether.api.resource import Key, Resource
 from dbtether.api.templates import render, time_fields
-from dbtether.api.times import parse_instant
+from dbtether.api.times import instant_text, parse_instant
 from dbtether.backup.manifest import Manifest, Origin
 from dbtether.backup.words import duration_text, size_text
 from dbtether.controllers.backuprun import DatabaseOnServer
@@ -123,9 +122,9 @@ def object_tags(backup: Resource, database: DatabaseOnServer) -> dict[str, str]:
 
 
 def object_name(
-    storage: BackupStorageSpec, spec: BackupSpec, database: DatabaseOnServer, run_id: str, started: datetime
+    path_template: str, filename_template: str, database: DatabaseOnServer, run_id: str, started: datetime
 ) -> str:
-    """The object's key in the storage. Raises InvalidSpec when a value is no safe part of a key."""
+    """The object's key in the store. Raises InvalidSpec when a value is no safe part of a key."""
     values = {
         "ClusterName": database.cluster,
         "DatabaseName": database.name,
@@ -134,7 +133,7 @@ def object_name(
         "Random": hashlib.sha256(f"random {run_id}".encode()).hexdigest()[:_RANDOM_CHARACTERS],
         **time_fields(started),
     }
-    return f"{render(storage.path_template, values)}/{render(spec.filename_template, values)}"
+    return f"{render(path_template, values)}/{render(filename_template, values)}"
 
 
 def origin_of(backup: Resource, spec_hash_: str) -> Origin:
@@ -165,8 +164,3 @@ def completed_fields(manifest: Manifest, url: str) -> dict[str, Any]:
         "completedAt": instant_text(manifest.finished_at),
         "sha256": manifest.stored.sha256,
     }
-
-
-def instant_text(instant: datetime) -> str:
-    """As Kubernetes writes it."""
-    return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from dbtether.api.backupstorage import BackupStoragePhase, BackupStorageSpec
 from dbtether.api.resource import Key, Resource
+from dbtether.api.times import instant_text
 from dbtether.api.validation import check, validate_resource
 from dbtether.controllers.base import Controller
 from dbtether.controllers.report import Level, Remark, Report
@@ -55,7 +56,7 @@ class BackupStorageController(Controller):
         is_news = status.get("phase") != BackupStoragePhase.READY or (
             status.get("observedGeneration") != resource.generation
         )
-        return self.world.now().strftime("%Y-%m-%dT%H:%M:%SZ") if is_news or not known else str(known)
+        return instant_text(self.world.now()) if is_news or not known else str(known)
 
     async def _report(self, resource: Resource, report: Report) -> None:
         spec, _ = check(BackupStorageSpec, resource.key, resource.spec)

@@ -6,6 +6,7 @@ from dbtether.api.dbcluster import DBClusterPhase, DBClusterSpec, MissingPrivile
 from dbtether.api.kinds import CONFIRM_SERVER
 from dbtether.api.model import MAX_STATUS_ENTRIES
 from dbtether.api.resource import Key, Resource
+from dbtether.api.times import instant_text
 from dbtether.api.validation import check, validate_resource
 from dbtether.controllers.backuprun import plan_sweep
 from dbtether.controllers.base import Controller, Waiting
@@ -42,7 +43,7 @@ class DBClusterController(Controller):
         if resource.status.get("phase") != DBClusterPhase.CONNECTED or any(
             (resource.status.get(name) or None) != (value or None) for name, value in status.items()
         ):
-            status["lastCheckTime"] = self.world.now().strftime("%Y-%m-%dT%H:%M:%SZ")
+            status["lastCheckTime"] = instant_text(self.world.now())
         await self.world.write(resource, Report(DBClusterPhase.CONNECTED, Level.READY, "Connected", message, status))
         sweep = await plan_sweep(server, self.world.store.installation)
         await self.world.executor.run(resource.key, resource.key.name, server, sweep)

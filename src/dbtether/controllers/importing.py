@@ -13,6 +13,7 @@ import psycopg
 
 from dbtether.api.names import Group, Marker, group_role, parse_marker, second_login
 from dbtether.api.resource import Key
+from dbtether.api.times import instant_text
 from dbtether.controllers.importedgrants import GrantRole, additional_grants, grants_in
 from dbtether.postgres.errors import ConnectError, classify, connect_failure
 from dbtether.postgres.markers import (
@@ -190,7 +191,7 @@ def _user(
     if role.connection_limit > -1:
         spec["connectionLimit"] = role.connection_limit
     if role.valid_until is not None:
-        spec["validUntil"] = role.valid_until.strftime("%Y-%m-%dT%H:%M:%SZ")
+        spec["validUntil"] = instant_text(role.valid_until)
     return Rebuilt(key, spec, {"clusterName": cluster, "username": role.name})
 
 

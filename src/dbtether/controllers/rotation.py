@@ -7,14 +7,14 @@ so that a thousand users of one day do not go in one second.
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from dbtether.api.databaseuser import DatabaseUserSpec, RotationStrategy
 from dbtether.api.kinds import ROTATE
 from dbtether.api.names import second_login
 from dbtether.api.resource import Resource
-from dbtether.api.times import instant_problem, parse_instant
+from dbtether.api.times import instant_of, instant_text
 
 MAX_JITTER = timedelta(hours=24)
 OVERDUE_SPREAD = timedelta(hours=1)
@@ -74,15 +74,9 @@ def next_rotation(
     return Schedule(resource.uid, spec.rotation.days, updated, recorded).next(now, spread)
 
 
-def instant_of(status: Mapping[str, Any], name: str) -> datetime | None:
-    """A point in time of a status; None when there is none that can be read."""
-    value = status.get(name)
-    return parse_instant(value) if isinstance(value, str) and instant_problem(value) is None else None
-
-
 def written(instant: datetime | None) -> str | None:
     """A point in time as a status has it."""
-    return None if instant is None else instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return None if instant is None else instant_text(instant)
 
 
 def new_request(resource: Resource) -> str | None:

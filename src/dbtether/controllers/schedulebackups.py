@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from dbtether.api.backup import RunPhase
 from dbtether.api.backupschedule import BackupScheduleSpec
 from dbtether.api.kinds import SCHEDULE_LABEL
 from dbtether.api.resource import Resource
+from dbtether.api.times import instant_of, instant_text
 from dbtether.controllers.report import Remark
 
 
@@ -35,7 +36,7 @@ class Made:
 def made_by(schedule: Resource, backups: Iterable[Resource]) -> tuple[Made, ...]:
     """The Backups that a schedule created, the newest first; those that are being deleted count no more."""
     found = [
-        Made(backup, _phase(backup), time_of(backup.status.get("completedAt")))
+        Made(backup, _phase(backup), instant_of(backup.status, "completedAt"))
         for backup in backups
         if backup.key.namespace == schedule.key.namespace
         and backup.labels.get(SCHEDULE_LABEL) == schedule.key.name
@@ -58,7 +59,7 @@ def freshness(spec: BackupScheduleSpec, schedule: Resource, last: datetime | Non
     """Whether the last good backup is young enough; None where nobody asked."""
     if (limit := alarm_time(spec, schedule, last)) is None:
         return None
-    told = "There is no good backup yet" if last is None else f"The last good backup is of {time_text(last)}"
+    told = "There is no good backup yet" if last is None else f"The last good backup is of {instant_text(last)}"
     if now < limit:
         return Remark("Fresh", True, "Ready", told)
     return Remark("Fresh", False, "BackupOverdue", f"{told}: that is longer ago than spec.alertAfter allows")
@@ -69,21 +70,6 @@ def alarm_time(spec: BackupScheduleSpec, schedule: Resource, last: datetime | No
     if spec.alert_after is None:
         return None
     return (last or schedule.created) + timedelta(seconds=spec.alert_after.seconds)
-
-
-def time_of(value: object) -> datetime | None:
-    """The time that a status has; None for what is none."""
-    if not isinstance(value, str):
-        return None
-    try:
-        return datetime.fromisoformat(value).astimezone(UTC)
-    except ValueError:
-        return None
-
-
-def time_text(time: datetime) -> str:
-    """The time as a status has it."""
-    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _phase(backup: Resource) -> RunPhase:

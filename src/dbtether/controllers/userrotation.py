@@ -12,12 +12,12 @@ from datetime import datetime, timedelta
 
 from dbtether.api.kinds import ROTATE, ROTATE_NOW
 from dbtether.api.resource import Resource
+from dbtether.api.times import instant_of
 from dbtether.controllers.base import World
 from dbtether.controllers.grants import wake_databases
 from dbtether.controllers.rotation import (
     GRACE,
     Logins,
-    instant_of,
     new_request,
     next_rotation,
     written,

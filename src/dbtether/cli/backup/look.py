@@ -7,6 +7,7 @@ from typing import Any
 
 from rich.text import Text
 
+from dbtether.api.times import instant_text
 from dbtether.backup.catalog import Entry, catalog, read_entry
 from dbtether.backup.formats import DumpFormat, format_of
 from dbtether.backup.manifest import Manifest
@@ -140,7 +141,7 @@ def _row(entry: Entry) -> tuple[str, ...]:
         entry.key,
         "" if source is None else source.database,
         "" if source is None else source.cluster,
-        entry.taken.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        instant_text(entry.taken),
         "" if entry.size is None else size_text(entry.size),
         entry.state.value,
     )

@@ -12,7 +12,7 @@ from dbtether.api.backup import DEFAULT_FILENAME_TEMPLATE
 from dbtether.api.backupstorage import DEFAULT_PATH_TEMPLATE
 from dbtether.api.database import DatabasePhase, DatabaseSpec, database_name
 from dbtether.api.resource import Key
-from dbtether.api.templates import filename_problem, render, time_fields
+from dbtether.api.templates import filename_problem
 from dbtether.api.validation import validate_resource
 from dbtether.backup.clients import find_clients
 from dbtether.backup.dump import DumpRequest
@@ -27,12 +27,11 @@ from dbtether.cli.exits import Exit, Quit
 from dbtether.cli.output import emit, say
 from dbtether.cli.settling import quiet_logs
 from dbtether.controllers.backuprun import DatabaseOnServer, expiry, prepared_run
+from dbtether.controllers.backupstate import object_name
 from dbtether.controllers.base import Waiting, connected_server
 from dbtether.controllers.engine import opened_engine
 from dbtether.runtime.local import LocalStore
 from dbtether.runtime.store import Store
-
-_RANDOM = "abcdefghijklmnopqrstuvwxyz0123456789"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +74,7 @@ async def take_backup(options: TakeOptions, template: str, place: Destination) -
         now = datetime.now(UTC)
         run_id = secrets.token_hex(4)
         clients = find_clients(database.server.facts.major)
-        name = _object_name(template, database, run_id, now)
+        name = object_name(DEFAULT_PATH_TEMPLATE, template, database, run_id, now)
         title = f"{key}"
         with BackupProgress(title, is_quiet=options.is_quiet or options.output != "table") as progress:
             async with prepared_run(database, key, run_id, store.installation, expiry(now, None)) as prepared:
@@ -119,19 +118,6 @@ async def _opened(state: str, key: Key) -> AsyncIterator[tuple[Store, DatabaseOn
             except Waiting as waiting:
                 raise Quit(Exit.FAILED, waiting.message) from None
             yield store, DatabaseOnServer(key, cluster, database_name(spec, key.name), server)
-
-
-def _object_name(template: str, database: DatabaseOnServer, run_id: str, now: datetime) -> str:
-    """The object's key below the place that was named. Raises InvalidSpec."""
-    values = {
-        "ClusterName": database.cluster,
-        "DatabaseName": database.name,
-        "Namespace": database.key.namespace,
-        "RunID": run_id,
-        "Random": "".join(secrets.choice(_RANDOM) for _ in range(6)),
-        **time_fields(now),
-    }
-    return f"{render(DEFAULT_PATH_TEMPLATE, values)}/{render(template, values)}"
 
 
 def taken_lines(manifest: Manifest, url: str) -> list[str]:

@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from dbtether.api.resource import Key, Owner, Resource, Secret
+from dbtether.api.times import instant_text
 from dbtether.runtime.local.block_yaml import NotWritable, block_yaml
 
 API_VERSION = "dbtether.io/v1alpha1"
@@ -43,10 +44,10 @@ def resource_text(resource: Resource) -> str:
         "uid": resource.uid,
         "generation": resource.generation,
         "resourceVersion": resource.resource_version,
-        "creationTimestamp": _time_text(resource.created),
+        "creationTimestamp": instant_text(resource.created),
     }
     if resource.deleted:
-        metadata["deletionTimestamp"] = _time_text(resource.deleted)
+        metadata["deletionTimestamp"] = instant_text(resource.deleted)
     if resource.finalizers:
         metadata["finalizers"] = list(resource.finalizers)
     _add_labels(metadata, resource.labels, resource.annotations)
@@ -228,10 +229,6 @@ def _decoded(name: str, value: str) -> bytes:
         return base64.b64decode(value, validate=True)
     except (binascii.Error, ValueError):
         raise MalformedDocument(f"data.{name} is not base64") from None
-
-
-def _time_text(moment: datetime) -> str:
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _time(metadata: Mapping[str, Any], name: str) -> datetime:

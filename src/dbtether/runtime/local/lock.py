@@ -5,6 +5,7 @@ import os
 from datetime import UTC, datetime
 from pathlib import Path
 
+from dbtether.api.times import instant_text
 from dbtether.errors import StateError
 
 
@@ -32,7 +33,7 @@ class WriterLock:
                 break
             # Somebody removed the file between our open and our lock: what we hold guards nothing.
             os.close(file)
-        started = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        started = instant_text(datetime.now(UTC))
         os.ftruncate(file, 0)
         os.pwrite(file, f"pid: {os.getpid()}\nstarted: {started}\n".encode(), 0)
         return cls(file)
