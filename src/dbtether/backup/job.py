@@ -14,23 +14,17 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from dbtether.api.backupstorage import BackupStorageSpec
 from dbtether.backup.clients import find_clients
 from dbtether.backup.dump import DumpProgress, DumpRequest
 from dbtether.backup.formats import format_of
+from dbtether.backup.jobfiles import RUN_FILE, login_files, read_login, read_store, storage_files
 from dbtether.backup.manifest import Manifest, Origin, Source
 from dbtether.backup.run import BackupRun, run_backup
 from dbtether.backup.scanner import DumpDamaged
 from dbtether.errors import Blocked, Retryable
-from dbtether.postgres.connection import ConnectParameters
 from dbtether.storage.errors import StorageError
-from dbtether.storage.opening import open_store
-from dbtether.storage.store import ObjectStore
 
-RUN_FILE = "run.json"
-_PASSWORD, _SIGNING_KEY = "password", "signing-key"
-_TLS = {"sslrootcert": "ca.crt", "sslcert": "tls.crt", "sslkey": "tls.key"}
-_STORAGE_PREFIX = "storage-"
+_SIGNING_KEY = "signing-key"
 _MESSAGE_CHARACTERS = 800
 
 
@@ -97,17 +91,10 @@ def job_files(run: JobRun, secrets: JobSecrets) -> dict[str, bytes]:
     """The files of a job, by name."""
     return {
         RUN_FILE: run.model_dump_json(exclude_none=True).encode(),
-        _PASSWORD: secrets.password.encode(),
         _SIGNING_KEY: secrets.signing_key.hex().encode(),
-        **{_TLS[name]: content for name, content in secrets.tls.items()},
-        **{f"{_STORAGE_PREFIX}{name}": value for name, value in (secrets.storage or {}).items()},
+        **login_files(secrets.password, secrets.tls),
+        **storage_files(secrets.storage),
     }
-
-
-def tls_contents(parameters: ConnectParameters) -> dict[str, bytes]:
-    """What the certificates' files of a connection hold, by their names in ConnectParameters."""
-    paths = {name: getattr(parameters, name) for name in _TLS}
-    return {name: Path(path).read_bytes() for name, path in paths.items() if path is not None}
 
 
 def read_run(folder: Path) -> JobRun:
@@ -138,22 +125,16 @@ async def work(
 async def _taken(
     folder: Path, run: JobRun, on_progress: Callable[[DumpProgress], None], environment: Mapping[str, str]
 ) -> Manifest:
-    store, backup = _store(folder, run), _backup(folder, run, environment)
+    store, backup = read_store(folder, run), _backup(folder, run, environment)
     return await run_backup(
         store, backup, now=lambda: datetime.now(UTC), on_progress=on_progress, environment=environment
     )
 
 
-def _store(folder: Path, run: JobRun) -> ObjectStore:
-    spec = BackupStorageSpec.model_validate(run.storage)
-    keys = {path.name.removeprefix(_STORAGE_PREFIX): path.read_bytes() for path in folder.glob(f"{_STORAGE_PREFIX}*")}
-    return open_store(spec, keys or None, None if run.local_root is None else Path(run.local_root))
-
-
 def _backup(folder: Path, run: JobRun, environment: Mapping[str, str]) -> BackupRun:
     request = DumpRequest(
         clients=find_clients(run.server_major, environment),
-        parameters=_parameters(folder, run),
+        parameters=read_login(folder, run),
         database=run.source.database,
         format=format_of(run.key),
         application_name=f"dbtether: backup {run.origin.namespace}/{run.origin.name}",
@@ -167,18 +148,4 @@ def _backup(folder: Path, run: JobRun, environment: Mapping[str, str]) -> Backup
         request=request,
         signing_key=bytes.fromhex((folder / _SIGNING_KEY).read_text()),
         tags=run.tags,
-    )
-
-
-def _parameters(folder: Path, run: JobRun) -> ConnectParameters:
-    tls = {name: str(folder / file) if (folder / file).exists() else None for name, file in _TLS.items()}
-    return ConnectParameters(
-        host=run.host,
-        port=run.port,
-        user=run.user,
-        password=(folder / _PASSWORD).read_text(),
-        sslmode=run.sslmode,
-        sslrootcert=tls["sslrootcert"],
-        sslcert=tls["sslcert"],
-        sslkey=tls["sslkey"],
     )

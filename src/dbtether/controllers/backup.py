@@ -14,7 +14,8 @@ from dbtether.api.resource import Key, Resource
 from dbtether.api.times import instant_text
 from dbtether.api.validation import validate_resource
 from dbtether.backup.clients import find_clients
-from dbtether.backup.job import JobResult, JobRun, JobSecrets, job_files, tls_contents
+from dbtether.backup.job import JobResult, JobRun, JobSecrets, job_files
+from dbtether.backup.jobfiles import tls_contents
 from dbtether.backup.manifest import Manifest, ManifestInvalid, Trust, read_manifest, run_key
 from dbtether.backup.run import manifest_at, manifest_of_run
 from dbtether.controllers.backupline import BackupLine
