@@ -76,12 +76,8 @@ class Store:
 
 
 @pytest.fixture
-def target(server: Server, unique: str) -> Target:
-    """A database with some of everything; without the programs of its major the test is skipped, and says so."""
-    try:
-        clients = find_clients(server.build.major)
-    except Blocked as blocked:
-        pytest.skip(blocked.message)
+def target(server: Server, unique: str, clients: ClientPrograms) -> Target:
+    """A database with some of everything."""
     with server.connect() as connection:
         connection.execute(f'CREATE DATABASE "{unique}" TEMPLATE template0'.encode())
     found = Target(server, unique, clients)
@@ -258,10 +254,6 @@ def test_programs_of_another_major_are_not_taken() -> None:
         find_clients(9)
 
 
-def test_the_folder_that_is_named_comes_first(server: Server) -> None:
-    try:
-        clients = find_clients(server.build.major)
-    except Blocked:
-        return
+def test_the_folder_that_is_named_comes_first(server: Server, clients: ClientPrograms) -> None:
     named = find_clients(server.build.major, {**os.environ, PROGRAMS_VARIABLE: f"/nowhere:{clients.folder}"})
     assert named.folder == clients.folder

@@ -5,20 +5,17 @@ kept in the cache beside the PostgreSQL builds, under a name that changes with w
 `python -m tests.kube.programs` builds all that is missing, both versions at a time.
 """
 
-import fcntl
 import hashlib
 import os
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.servers.npm import cache_folder
+from tests.servers.npm import cache_folder, exclusive
 
 NEWEST = "1.36"
 VERSIONS = (NEWEST, "1.31")
@@ -79,7 +76,7 @@ def _built(version: str, name: str) -> Path:
     if program.exists():
         return program
     folder.mkdir(parents=True, exist_ok=True)
-    with _locked(folder / "build.lock"):
+    with exclusive(folder / "build.lock"):
         if not program.exists():
             unfinished = folder / f".{name}.{os.getpid()}"
             try:
@@ -125,13 +122,6 @@ def _build(module: Path, release: str, package: str, target: Path) -> None:
         raise NoPrograms(f"go build {package} did not end in {_BUILD_TIMEOUT_SECONDS} seconds") from None
     if ended.returncode != 0:
         raise NoPrograms(f"go build {package} failed: {ended.stderr.strip()[-500:]}")
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def main() -> int:

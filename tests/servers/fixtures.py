@@ -2,6 +2,7 @@
 
     server          the process's server of a major; the test runs once for each major
     admin           an administrator of that server: the superuser, then an RDS-like one
+    clients         pg_dump, pg_restore and psql of that server's major
     unique          a name that no other test uses; what contains it is dropped after the test
     fresh_server    makes a private server, which the test may stop or kill
 
@@ -13,12 +14,16 @@ import os
 import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from tests.servers.builds import MAJORS, NoBuild
+from tests.servers.clients import offer_clients
 from tests.servers.server import Server
 from tests.servers.session import Servers
+
+from dbtether.backup.clients import ClientPrograms, find_clients
+from dbtether.errors import Blocked
 
 _REPORT = "dbtether_servers"
 _USED = pytest.StashKey[dict[int, str]]()
@@ -61,6 +66,9 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "postgres: needs a real PostgreSQL (set by itself)")
     config.stash[_USED] = {}
     _chosen_majors(config)
+    # Before the processes of a parallel run are started, which then have the variable as well.
+    if not hasattr(config, "workerinput") and "not postgres" not in config.getoption("markexpr"):
+        offer_clients(os.environ)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -101,6 +109,15 @@ def admin(server: Server, request: pytest.FixtureRequest) -> Admin:
     """Return an administrator: first the superuser, then one with CREATEDB and CREATEROLE alone."""
     login = server.superuser if request.param == _SUPERUSER else server.admin
     return Admin(server, login.user, login.password, request.param == _SUPERUSER)
+
+
+@pytest.fixture
+def clients(server: Server, pytestconfig: pytest.Config) -> ClientPrograms:
+    """Return pg_dump, pg_restore and psql of the server's major."""
+    try:
+        return find_clients(server.build.major)
+    except Blocked as blocked:
+        _miss(blocked.message, pytestconfig)
 
 
 @pytest.fixture
@@ -162,7 +179,11 @@ def _made(make: Callable[[int], Server], major: int, config: pytest.Config) -> S
     try:
         return make(major)
     except NoBuild as error:
-        missing = str(error)
+        _miss(str(error), config)
+
+
+def _miss(missing: str, config: pytest.Config) -> NoReturn:
+    """Skip the test, or fail it where what is missing was asked for."""
     if config.getoption("pg") or os.environ.get("CI") == "true":
         pytest.fail(missing, pytrace=False)
     pytest.skip(missing)

@@ -143,29 +143,31 @@ def fetched(package: Package) -> Path:
     """
     folder = cache_folder() / "postgres" / f"{package.platform}-{package.version}"
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(folder.with_name(folder.name + ".lock")):
+    with exclusive(folder.with_name(folder.name + ".lock")):
         if not folder.exists():
             with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".fetching-") as temporary:
-                archive = _packed(package, Path(temporary))
+                archive = packed(package.spec, Path(temporary))
                 _check(package, archive)
                 _unpack(archive, Path(temporary)).rename(folder)
     return folder / "bin"
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def exclusive(path: Path) -> Iterator[None]:
+    """Hold the lock of this file: one process at a time fetches or builds."""
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
-def _packed(package: Package, folder: Path) -> Path:
+def packed(spec: str, folder: Path) -> Path:
+    """Return the archive of a package, put into `folder`. Raises FetchFailed when npm does not give it."""
     npm = shutil.which("npm")
     if npm is None:
         raise FetchFailed("npm is not installed")
     try:
         ended = subprocess.run(
-            [npm, "pack", "--silent", "--pack-destination", str(folder), package.spec],
+            [npm, "pack", "--silent", "--pack-destination", str(folder), spec],
             cwd=folder,
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -174,10 +176,10 @@ def _packed(package: Package, folder: Path) -> Path:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise FetchFailed(f"npm did not give {package.spec} in {_FETCH_TIMEOUT_SECONDS} seconds") from None
+        raise FetchFailed(f"npm did not give {spec} in {_FETCH_TIMEOUT_SECONDS} seconds") from None
     archives = list(folder.glob("*.tgz"))
     if ended.returncode != 0 or not archives:
-        raise FetchFailed(f"npm did not give {package.spec}: {(ended.stdout + ended.stderr).strip()[-300:]}")
+        raise FetchFailed(f"npm did not give {spec}: {(ended.stdout + ended.stderr).strip()[-300:]}")
     return archives[0]
 
 

@@ -3,15 +3,13 @@
 They stand beside the PostgreSQL builds, under names that carry their versions.
 """
 
-import fcntl
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
-from tests.servers.npm import cache_folder
+from tests.servers.npm import cache_folder, exclusive
 
 _GO = {
     "versitygw": "github.com/versity/versitygw/cmd/versitygw@v1.8.0",
@@ -62,7 +60,7 @@ def _cached(name: str, make: Callable[[Path], None]) -> Path:
     if folder.exists():
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(folder.with_name(f"{name}.lock")):
+    with exclusive(folder.with_name(f"{name}.lock")):
         if not folder.exists():
             unfinished = folder.with_name(f".{name}.{os.getpid()}")
             unfinished.mkdir()
@@ -90,10 +88,3 @@ def _run(command: list[str], folder: Path, environment: dict[str, str], name: st
         raise NoStore(f"{name} cannot be had: {command[0]} did not end in {_TIMEOUT_SECONDS} seconds") from None
     if ended.returncode != 0:
         raise NoStore(f"{name} cannot be had: {(ended.stdout + ended.stderr).strip()[-300:]}")
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
