@@ -331,6 +331,14 @@ SENTENCES = [
     ),
     (
         "DatabaseUser",
+        {**USER, "additionalGrants": [{"tables": ["a"], "privileges": ["SELECT ALL"]}]},
+        (
+            'spec.additionalGrants[0].privileges[0]: "SELECT ALL" is not one of SELECT, INSERT, UPDATE, DELETE, '
+            "TRUNCATE, REFERENCES, TRIGGER, MAINTAIN"
+        ),
+    ),
+    (
+        "DatabaseUser",
         {"databases": [{"name": "a"}, {"name": "a", "namespace": "team-a"}]},
         "spec.databases[1]: lists team-a/a twice",
     ),

@@ -281,6 +281,18 @@ async def test_a_release_to_another_gives_nothing(world: World) -> None:
 
 
 @scenario
+async def test_a_release_to_nobody_is_told_to_be_one(world: World) -> None:
+    await world.cluster()
+    await world.database(annotations={"dbtether.io/release-to": "taker"})
+    await world.user(annotations={"dbtether.io/release-to": f"{TEAM}/a/b"})
+    await world.settle()
+    for key in (world.database_key(), world.user_key()):
+        await world.assert_ready(key)
+        message = (await world.status(key))["message"]
+        assert f"dbtether.io/release-to names nobody: it must be namespace/name of a {key.kind}" in message
+
+
+@scenario
 async def test_what_is_released_is_not_dropped_with_its_giver(world: World) -> None:
     name = world.login("shared")
     await world.cluster(**adoptable(name))

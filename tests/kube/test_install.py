@@ -292,6 +292,7 @@ def test_with_some_namespaces_no_secret_of_another_can_be_read(kube: Kube) -> No
         ["--set", "metrics.port=99999"],
         ["--set", "installation=No"],
         ["--set", "watchNamespaces={Not_A_Namespace}"],
+        ["--set", "serviceAccount.create=false"],
     ],
     ids=lambda options: options[-1],
 )
@@ -299,6 +300,12 @@ def test_a_wrong_value_is_refused(kube: Kube, options: list[str]) -> None:
     ended = template(kube, *options, check=False)
     assert ended.returncode != 0
     assert "don't meet the specifications of the schema" in ended.stderr
+
+
+def test_two_servers_on_one_port_are_refused(kube: Kube) -> None:
+    ended = template(kube, "--set", "webhook.enabled=true,webhook.port=8080", check=False)
+    assert ended.returncode != 0
+    assert "webhook.port, metrics.port and health.port must differ" in ended.stderr
 
 
 def test_helm_installs_and_leaves_the_crds_when_it_goes(fresh_kube: Callable[[], Kube]) -> None:

@@ -75,7 +75,8 @@ def check(model: type[Spec], key: Key, spec: Mapping[str, Any]) -> tuple[Spec | 
     try:
         found = model.model_validate(written)
     except ValidationError as error:
-        return None, tuple(_problem(model, line) for line in error.errors(include_url=False))
+        lines = error.errors(include_url=False)
+        return None, tuple(_problem(model, line) for line in lines if not _follows(line, lines))
     return found, tuple(Problem(path, text) for path, text in found.context_problems(key.namespace, key.name))
 
 
@@ -88,6 +89,14 @@ def _without_nulls(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {name: _without_nulls(item) for name, item in value.items() if item is not None}
     return [_without_nulls(item) for item in value] if isinstance(value, list) else value
+
+
+def _follows(line: Any, lines: Iterable[Any]) -> bool:
+    """Whether a list is only too short since its entries are wrong, which is told of each."""
+    location = line["loc"]
+    return line["type"] == "too_short" and any(
+        other is not line and other["loc"][: len(location)] == location for other in lines
+    )
 
 
 def _problem(model: type[SpecModel], line: Any) -> Problem:

@@ -33,11 +33,13 @@ def rotate_command(options: RotateOptions) -> Exit:
     if options.cluster is not None:
         from dbtether.cli.kube.rotating import ask_for_rotation
 
-        running.run(ask_for_rotation(key, options.cluster))
-        where = f" -n {key.namespace}"
-        say(f"{key} is annotated with {ROTATE}={ROTATE_NOW}; the operator takes that off when it is done")
-        tell(f"dbtether describe databaseuser {key.name}{where} --kube   shows what became of it", style="dim")
-        return Exit.OK
+        user = running.run(ask_for_rotation(key, options.cluster, options.wait_seconds))
+        if user is not None:
+            _tell_new(user)
+            return Exit.OK
+        error(f"{key} is annotated with {ROTATE}={ROTATE_NOW}, but its operator has not replaced the password yet")
+        tell(f"dbtether describe databaseuser {key.name} -n {key.namespace} --kube   tells more", style="dim")
+        return Exit.TIMED_OUT
     return running.run(_rotate_here(key, options))
 
 
@@ -56,8 +58,12 @@ async def _rotate_here(key: Key, options: RotateOptions) -> Exit:
             if code is Exit.OK:
                 error(f"{key}: the password was not replaced; `dbtether describe databaseuser {key.name}` tells more")
             return code if code is not Exit.OK else Exit.FAILED
-    say(f"{key}: the new password is in Secret {after.status.get('secretName')}")
+    _tell_new(after)
     return code
+
+
+def _tell_new(user: Resource) -> None:
+    say(f"{user.key}: the new password is in Secret {user.status.get('secretName')}")
 
 
 def _refuse(key: Key, user: Resource | None) -> Resource:

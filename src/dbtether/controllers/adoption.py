@@ -6,6 +6,7 @@ holds it: a resource that is there gives away by the annotation `dbtether.io/rel
 another installation marked is given by nobody but a DBA.
 """
 
+import re
 from dataclasses import dataclass
 
 from dbtether.api.dbcluster import DBClusterSpec
@@ -16,6 +17,7 @@ from dbtether.errors import Blocked
 from dbtether.postgres.guards import Verdict, quoted
 from dbtether.runtime.store import Store
 
+_RELEASED_TO = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?/[a-z0-9]([-.a-z0-9]*[a-z0-9])?")
 _WORDS = {
     "Database": ("database", "databaseName", "DatabaseNotOurs"),
     "DatabaseUser": ("role", "username", "RoleNotOurs"),
@@ -129,6 +131,16 @@ async def _held(store: Store, claim: Claim, found: Marker, what: str) -> Verdict
 def released_to(resource: Resource) -> str | None:
     """Whom the resource gives away to what it has, as `namespace/name`."""
     return resource.annotations.get(RELEASE_TO) or None
+
+
+def release_note(resource: Resource) -> str | None:
+    """What a person should know of the annotation that gives the resource's object away; None without it."""
+    to = released_to(resource)
+    if to is None:
+        return None
+    if not _RELEASED_TO.fullmatch(to):
+        return f"the annotation {RELEASE_TO} names nobody: it must be namespace/name of a {resource.key.kind}"
+    return f"it goes to {resource.key.kind} {to} as soon as that one asks for it by spec.adopt"
 
 
 def releases_to(resource: Resource, other: Key) -> bool:

@@ -13,7 +13,7 @@ from dbtether.api.names import marker, parse_marker
 from dbtether.api.references import DeletionPolicy
 from dbtether.api.resource import Key, Resource
 from dbtether.api.validation import validate_resource
-from dbtether.controllers.adoption import Claim, given_away, released_to, releases_to
+from dbtether.controllers.adoption import Claim, given_away, release_note, released_to, releases_to
 from dbtether.controllers.base import Controller, connected_server
 from dbtether.controllers.databaseadopt import (
     known_owners,
@@ -245,8 +245,8 @@ class DatabaseController(Controller):
     async def _report_ready(self, context: _Context, observed: ObservedDatabase) -> None:
         message = f"Database {context.desired.name} is ready"
         adopted = context.desired.adopts or was_adopted(context.resource, context.spec, observed)
-        if notes := notes_on(context.desired, observed, adopted=adopted):
-            message += f"; {'; '.join(notes)}"
+        notes = notes_on(context.desired, observed, adopted=adopted)
+        message = "; ".join([message, *notes, *filter(None, [release_note(context.resource)])])
         fields = {
             "databaseName": context.desired.name,
             "ownershipTracked": True,

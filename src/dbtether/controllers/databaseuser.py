@@ -18,7 +18,7 @@ from dbtether.api.names import Marker, marker
 from dbtether.api.references import DeletionPolicy
 from dbtether.api.resource import Key, Resource
 from dbtether.api.validation import check, validate_resource
-from dbtether.controllers.adoption import released_to
+from dbtether.controllers.adoption import release_note, released_to
 from dbtether.controllers.base import Controller, Waiting, connected_server
 from dbtether.controllers.drift import NO_DRIFT, report_drift
 from dbtether.controllers.grants import refuse_unknown_privileges, wake_databases
@@ -333,6 +333,6 @@ def _notes(user: User, observed: ObservedLogin, fields: Mapping[str, object]) ->
     notes = gifts(user.desired(), observed)
     if fields.get("broughtAlong", user.resource.status.get("broughtAlong")):
         notes.append("what it was adopted with and keeps stands in status.broughtAlong")
-    if (to := released_to(user.resource)) is not None:
-        notes.append(f"it goes to DatabaseUser {to} as soon as that one asks for it by spec.adopt")
+    if (note := release_note(user.resource)) is not None:
+        notes.append(note)
     return notes
