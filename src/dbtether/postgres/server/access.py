@@ -22,6 +22,8 @@ from dbtether.postgres.dumps.observe import observe_dump_source, observe_expired
 from dbtether.postgres.errors import ConnectError, classify, connect_failure
 from dbtether.postgres.glance import glance_seconds
 from dbtether.postgres.pool import Connection, Pool
+from dbtether.postgres.restores.model import RestoreTarget
+from dbtether.postgres.restores.observe import observe_restore_target
 from dbtether.postgres.roles.model import Belongings, Dependents, RoleNames
 from dbtether.postgres.roles.observe import DATABASE_OF_OWNER, DEPENDENTS, REACHED, SESSIONS, dependents_from_rows
 from dbtether.postgres.server.model import ServerFacts
@@ -140,6 +142,11 @@ class Server:
         """What a dump of the database needs to know."""
         async with self._use(database, f"look into database {database}") as connection:
             return await observe_dump_source(connection, roles, self.facts.major)
+
+    async def restore_target(self, database: str, roles: RoleNames) -> RestoreTarget:
+        """What is in a database that is to be restored into."""
+        async with self._use(database, f"look into database {database}") as connection:
+            return await observe_restore_target(connection, roles)
 
     async def expired_runs(self, installation: str) -> tuple[str, ...]:
         """The logins that runs of the installation have left behind, and that have expired."""
