@@ -1,6 +1,7 @@
 """What a plain dump holds, read in pieces of any size."""
 
 import re
+from dataclasses import dataclass, field
 
 import pytest
 from hypothesis import given
@@ -31,9 +32,40 @@ FOOTER = """
 ORDERS = "COPY public.orders (id, note) FROM stdin;\n1\tfirst\n2\t\\\\.\n3\t\\N\n\\.\n"
 
 
-def scan(text: str, piece: int = 0) -> ScannedDump:
+@dataclass
+class Seen:
+    """Keeps what a dump gives to its sink."""
+
+    heads: list[str] = field(default_factory=list)
+    texts: list[bytes] = field(default_factory=list)
+    commands: list[bytes] = field(default_factory=list)
+    data: list[bytes] = field(default_factory=list)
+    ended: int = 0
+
+    def statement(self, head: bytes, text: bytes, offset: int) -> None:
+        self.heads.append(" ".join(head.decode().split()))
+        self.texts.append(text)
+        self.data.append(b"")
+
+    def command(self, line: bytes, offset: int) -> None:
+        self.commands.append(line)
+
+    def rows(self, data: memoryview) -> None:
+        self.data[-1] += bytes(data)
+
+    def rows_end(self) -> None:
+        self.ended += 1
+
+
+def seen(text: str, piece: int = 0) -> Seen:
+    found = Seen()
+    scan(text, piece, found)
+    return found
+
+
+def scan(text: str, piece: int = 0, sink: Seen | None = None) -> ScannedDump:
     data = text.encode()
-    scanner = DumpScanner()
+    scanner = DumpScanner(sink)
     for start in range(0, len(data), piece or len(data) or 1):
         scanner.feed(data[start : start + (piece or len(data))])
     return scanner.close()
@@ -44,11 +76,7 @@ def dump(*parts: str) -> str:
 
 
 def statements(text: str) -> list[str]:
-    found: list[str] = []
-    scanner = DumpScanner(on_statement=lambda head: found.append(" ".join(head.decode().split())))
-    scanner.feed(text.encode())
-    scanner.close()
-    return found[2:]
+    return seen(text).heads[2:]
 
 
 def test_rows_are_counted_by_table_and_the_versions_are_read() -> None:
@@ -168,11 +196,41 @@ def test_nothing_may_follow_the_footer() -> None:
 
 
 def test_commands_of_psql_are_told_apart_from_sql() -> None:
-    found: list[bytes] = []
-    scanner = DumpScanner(on_command=found.append)
-    scanner.feed(dump("\\connect other").encode())
-    scanner.close()
-    assert found == [b"restrict abcDEF123", b"connect other", b"unrestrict abcDEF123"]
+    assert seen(dump("\\connect other")).commands == [b"restrict abcDEF123", b"connect other", b"unrestrict abcDEF123"]
+
+
+@pytest.mark.parametrize("piece", [0, 1, 2, 3, 7, 64])
+def test_a_sink_gets_statements_and_data_as_they_are(piece: int) -> None:
+    text = dump(
+        "-- Name: f; Type: FUNCTION\n\nCREATE FUNCTION f() RETURNS text AS $_$ -- kept\n;'$_$ LANGUAGE sql;",
+        "COMMENT ON TABLE t IS E'it''s\\'; -- \\\\'; /* gone */",
+        ORDERS,
+        "COPY public.empty (id) FROM stdin;\n\\.\n",
+        ";\nCREATE TABLE /* inside */ t ()",
+        ";",
+    )
+    found = seen(text, piece)
+    assert found.texts[2:] == [
+        b"CREATE FUNCTION f() RETURNS text AS $_$ -- kept\n;'$_$ LANGUAGE sql",
+        b"COMMENT ON TABLE t IS E'it''s\\'; -- \\\\'",
+        b"COPY public.orders (id, note) FROM stdin",
+        b"COPY public.empty (id) FROM stdin",
+        b"CREATE TABLE /* inside */ t ()",
+    ]
+    assert found.data[2:] == [b"", b"", b"1\tfirst\n2\t\\\\.\n3\t\\N\n", b"", b""]
+    assert found.ended == 2
+
+
+def test_a_string_with_escapes_goes_on_with_escapes_after_a_line_break() -> None:
+    assert statements(dump("SELECT E'a'\n'b\\'; ' , 'c\\';")) == ["SELECT E'' '' , ''"]
+
+
+def test_a_statement_that_a_sink_would_have_to_keep_is_bounded() -> None:
+    scanner = DumpScanner(Seen())
+    for _ in range(31):
+        scanner.feed(b"'" + b" " * (1 << 20) + b"'")
+    with pytest.raises(DumpDamaged, match="a statement of more than 32 MiB"):
+        scanner.feed(b"'" + b" " * (1 << 20) + b"'")
 
 
 def test_memory_stays_bounded_in_a_statement_without_an_end() -> None:

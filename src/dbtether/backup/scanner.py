@@ -6,9 +6,9 @@ that look like COPY would take the text of a function for data.
 """
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum, auto
+from typing import Protocol
 
 from dbtether.errors import DbtetherError
 
@@ -16,6 +16,8 @@ FOOTER = b"PostgreSQL database dump complete"
 _COPY_END = b"\n\\.\n"
 # A COPY that names 1,600 columns of 63 bytes, all of them to be quoted.
 _HEAD_BYTES = 512 * 1024
+# pg_dump's longest statements are long comments and views; large objects come in pieces of 16 KiB.
+_TEXT_BYTES = 32 * 1024 * 1024
 _COMMENT_BYTES = 256
 # A dollar quote's tag is an identifier.
 _TAG_BYTES = 65
@@ -66,20 +68,35 @@ class _State(Enum):
     COPY = auto()
 
 
-def _ignore(text: bytes) -> None:
-    """For who does not want to know."""
+class DumpSink(Protocol):
+    """Gets what is in a dump, in its order; what it raises ends the scan. `offset` counts the dump's bytes."""
+
+    def statement(self, head: bytes, text: bytes, offset: int) -> None:
+        """A statement: its text as it is, at most 32 MiB, without its semicolon and the comments before it.
+
+        The head is the same with comments left out and the text of strings taken away (`''`, `$$$$`), cut at
+        512 KiB: what is in quotes cannot be mistaken for SQL.
+        """
+        ...
+
+    def command(self, line: bytes, offset: int) -> None:
+        """One of psql's own commands, such as `restrict`, without its backslash."""
+        ...
+
+    def rows(self, data: memoryview) -> None:
+        """The next piece of the data of the COPY statement before; it ends anywhere, and is gone afterwards."""
+        ...
+
+    def rows_end(self) -> None:
+        """That data is complete."""
+        ...
 
 
 @dataclass(slots=True)
 class DumpScanner:
-    """Takes a dump in pieces of any size; memory stays bounded.
+    """Takes a dump in pieces of any size; memory stays bounded."""
 
-    `on_statement` gets each statement's text with comments left out and the text of strings taken away (`''`,
-    `$$$$`), cut at 512 KiB; `on_command` gets each of psql's own commands, such as `\\restrict`. Both may raise.
-    """
-
-    on_statement: Callable[[bytes], None] = _ignore
-    on_command: Callable[[bytes], None] = _ignore
+    sink: DumpSink | None = None
     _state: _State = _State.NORMAL
     _carry: bytes = b""
     _head: bytearray = field(default_factory=bytearray)
@@ -89,6 +106,10 @@ class DumpScanner:
     _comment_depth: int = 0
     _parentheses: int = 0
     _escapes_by_default: bool = False
+    _after_escaped: bool = False
+    _text: bytearray = field(default_factory=bytearray)
+    _text_from: int = 0
+    _row_began: bool = False
     _table: str = ""
     _rows: dict[str, int] = field(default_factory=dict)
     _statements: int = 0
@@ -126,7 +147,7 @@ class DumpScanner:
     # -- pieces ---------------------------------------------------------------------------------------
 
     def _take(self, data: bytes, *, is_last: bool) -> None:
-        position = 0
+        position = self._text_from = 0
         while position < len(data):
             # Each reader gives the position up to which it understood, the same one when it needs more.
             after = self._read(data, position, is_last=is_last)
@@ -135,6 +156,10 @@ class DumpScanner:
             self._offset += after - position
             position = after
         self._carry = data[position:]
+        if self.sink is not None:
+            self._text += data[self._text_from : position]
+            if len(self._text) > _TEXT_BYTES:
+                raise DumpDamaged(f"after {self._where()}: a statement of more than {_TEXT_BYTES >> 20} MiB")
 
     def _read(self, data: bytes, position: int, *, is_last: bool) -> int:
         match self._state:
@@ -164,13 +189,28 @@ class DumpScanner:
         if end >= 0:
             self._rows[self._table] += data.count(b"\n", position, end)
             self._state = _State.NORMAL
+            self._give_rows(data, position, end + 1)
+            if self.sink is not None:
+                self.sink.rows_end()
             # The line break stays: what follows begins a line.
-            return end + len(_COPY_END) - 1
+            self._text_from = end + len(_COPY_END) - 1
+            return self._text_from
         # An end mark may have begun in the last three bytes.
         tail = data.rfind(b"\n", max(position, len(data) - len(_COPY_END) + 1))
         stop = len(data) if tail < 0 else tail
         self._rows[self._table] += data.count(b"\n", position, stop)
+        self._give_rows(data, position, stop)
+        self._text_from = stop
         return stop
+
+    def _give_rows(self, data: bytes, start: int, stop: int) -> None:
+        """The line break before the first row is not one of its own."""
+        if self.sink is None or start >= stop:
+            return
+        first = start if self._row_began else start + 1
+        self._row_began = True
+        if first < stop:
+            self.sink.rows(memoryview(data)[first:stop])
 
     def _begin_rows(self, head: bytes) -> None:
         name = _COPY.match(head)
@@ -180,6 +220,7 @@ class DumpScanner:
             )
         self._table = _UNNEEDED_QUOTES.sub(rb"\1", name[1]).decode(errors="replace")
         self._rows.setdefault(self._table, 0)
+        self._row_began = False
         self._state = _State.COPY
 
     # -- SQL ------------------------------------------------------------------------------------------
@@ -203,7 +244,9 @@ class DumpScanner:
                 self._comment_depth = 1
                 self._state = _State.BLOCK_COMMENT
             case b"'":
-                is_escaped = self._escapes_by_default or _ESCAPE_PREFIX.search(self._last) is not None
+                is_escaped = (
+                    self._escapes_by_default or self._after_escaped or _ESCAPE_PREFIX.search(self._last) is not None
+                )
                 self._state = _State.ESCAPED_QUOTE if is_escaped else _State.QUOTE
             case b'"':
                 self._add(mark)
@@ -222,6 +265,8 @@ class DumpScanner:
     def _add(self, text: bytes) -> None:
         if not self._head:
             text = text.lstrip()
+        if self._after_escaped and not text.isspace():
+            self._after_escaped = not text
         self._head += text[: max(0, _HEAD_BYTES - len(self._head))]
         self._last = (self._last + text[-2:])[-2:]
 
@@ -252,12 +297,15 @@ class DumpScanner:
             # Whether the data follows on the next line shows with the next piece.
             return start
         self._head.clear()
+        text = (bytes(self._text) + data[self._text_from : start]).strip() if self.sink is not None else b""
+        self._forget_text(start + 1)
         if not head:
             return start + 1
         if self._is_complete:
             raise DumpDamaged(f"after {self._where()}: a statement after the footer: {_short(head)}")
         self._statements += 1
-        self.on_statement(head)
+        if self.sink is not None:
+            self.sink.statement(head, text, self._offset)
         if conforming := _CONFORMING.match(head):
             self._escapes_by_default = conforming[1].lower() == b"off"
         if takes_data:
@@ -265,6 +313,11 @@ class DumpScanner:
                 raise DumpDamaged(f"after {self._where()}: no data on the line after {_short(head)}")
             self._begin_rows(head)
         return start + 1
+
+    def _forget_text(self, position: int) -> None:
+        """What was before this position is not of the next statement."""
+        self._text.clear()
+        self._text_from = position
 
     # -- what is not SQL ------------------------------------------------------------------------------
 
@@ -300,6 +353,8 @@ class DumpScanner:
             return found.end() + 1
         self._state = _State.NORMAL
         self._add(b"''")
+        # A string that goes on after a line break (SQL's rule) goes on with escapes.
+        self._after_escaped = True
         return found.end()
 
     def _read_dollar(self, data: bytes, position: int) -> int:
@@ -318,6 +373,8 @@ class DumpScanner:
         if not self._comment_depth:
             self._state = _State.NORMAL
             self._add(b" ")
+            if not self._head:
+                self._forget_text(found.end())
         return found.end()
 
     def _read_line(self, data: bytes, position: int, *, is_last: bool) -> int:
@@ -326,12 +383,15 @@ class DumpScanner:
         self._comment += data[position : min(stop, position + _COMMENT_BYTES)]
         if end >= 0 or is_last:
             was, self._state = self._state, _State.NORMAL
+            if not self._head.strip():
+                self._forget_text(stop)
             self._take_line(bytes(self._comment[:_COMMENT_BYTES]).strip(), is_command=was is _State.COMMAND)
         return stop
 
     def _take_line(self, line: bytes, *, is_command: bool) -> None:
         if is_command:
-            self.on_command(line)
+            if self.sink is not None:
+                self.sink.command(line, self._offset)
             return
         self._add(b" ")
         if line == FOOTER:
