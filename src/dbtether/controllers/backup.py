@@ -69,13 +69,13 @@ class BackupController(Controller):
 
     kind = "Backup"
 
-    def __init__(self, world: World, jobs: Jobs | None, settings: BackupSettings) -> None:
+    def __init__(self, world: World, jobs: Jobs | None, settings: BackupSettings, line: BackupLine) -> None:
         """`jobs` may be missing where nothing is run, as in a plan."""
         super().__init__(world)
         self._jobs = jobs
         self._settings = settings
-        self._clusters: dict[Key, str] = {}
-        self._line = BackupLine(world.store, settings.at_once, self._clusters)
+        self._line = line
+        self._clusters = line.clusters
         self._not_before: dict[Key, datetime] = {}
         """When the next attempt of a run is due that failed in this process."""
 
@@ -163,7 +163,8 @@ class BackupController(Controller):
             await self._wake_behind(resource, database.cluster)
             at_once = self._settings.at_once
             raise Waiting(
-                "InLine", f"Number {place} in line: {at_once} backups of DBCluster {database.cluster} run at once"
+                "InLine",
+                f"Number {place} in line: {at_once} backups and restores of DBCluster {database.cluster} run at once",
             )
         try:
             # On record before anything is made: whoever comes next ends it or goes on with it.

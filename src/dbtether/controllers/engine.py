@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from dbtether.controllers.backup import BackupController, BackupSettings
+from dbtether.controllers.backupline import BackupLine
 from dbtether.controllers.backupstorage import BackupStorageController
 from dbtether.controllers.base import World, ignore_rotation, name_label
 from dbtether.controllers.database import DatabaseController
@@ -95,7 +96,9 @@ async def opened_engine(
         Registration("BackupStorage", BackupStorageController(world), references_of_storage),
     ]
     if jobs is not None or executor.only_plans:
-        backup = BackupController(world, None if executor.only_plans else jobs, backups or BackupSettings())
+        numbers = backups or BackupSettings()
+        line = BackupLine(world.store, numbers.at_once)
+        backup = BackupController(world, None if executor.only_plans else jobs, numbers, line)
         registrations.append(Registration("Backup", backup, backup.references))
     loop = ControlLoop(store, registrations, settings, on_outcome=on_outcome)
     if jobs is not None:

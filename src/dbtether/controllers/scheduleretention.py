@@ -8,7 +8,6 @@ from dbtether.api.backupstorage import BackupStorageSpec
 from dbtether.api.database import database_name
 from dbtether.api.kinds import CONFIRM_PRUNE
 from dbtether.api.resource import Key, Resource
-from dbtether.api.templates import render, template_fields
 from dbtether.api.validation import check
 from dbtether.backup.catalog import catalog
 from dbtether.backup.pruning import Decision, Pruned, Rule, decide, prune
@@ -16,6 +15,7 @@ from dbtether.backup.retention import DatabaseId, Policy
 from dbtether.controllers.base import Waiting, World
 from dbtether.controllers.consent import admitting_database, ready_storage
 from dbtether.controllers.glance import act
+from dbtether.controllers.storages import database_folder
 from dbtether.errors import Blocked, Retryable
 from dbtether.storage.store import ObjectStore
 
@@ -75,7 +75,7 @@ async def retain(world: World, schedule: Resource, spec: BackupScheduleSpec, tar
     database = DatabaseId(world.store.installation, target.cluster, target.name)
     policies = await _policies(world, schedule, spec, target.database)
     rule = Rule(schedule.key.path, database, policies, schedule.annotations.get(CONFIRM_PRUNE))
-    folder = _folder(target)
+    folder = database_folder(target.storage.path_template, target.cluster, target.name)
     decision = decide(rule, await catalog(store, folder, world.store.fingerprint_key), world.now())
     if decision.to_delete:
         act()
@@ -107,17 +107,6 @@ def _names(spec: object, database: str) -> bool:
     """Whether a spec that nobody could validate names a Database of this name."""
     reference = spec.get("databaseRef") if isinstance(spec, dict) else None
     return isinstance(reference, dict) and reference.get("name") == database
-
-
-def _folder(target: Target) -> str:
-    """The part of the storage that has all backups of the database, as far as the template tells it beforehand."""
-    values = {"ClusterName": target.cluster, "DatabaseName": target.name}
-    segments: list[str] = []
-    for segment in target.storage.path_template.split("/"):
-        if not template_fields(segment) <= values.keys():
-            break
-        segments.append(segment)
-    return render("/".join(segments), values) if segments else ""
 
 
 def gone_with(retained: Retained, paths: Sequence[tuple[Resource, str | None]]) -> tuple[Resource, ...]:

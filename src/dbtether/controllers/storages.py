@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dbtether.api.backupstorage import BackupStorageSpec
+from dbtether.api.templates import render, template_fields
 from dbtether.controllers.platformsecrets import PlatformSecrets
 from dbtether.errors import Blocked, Retryable
 from dbtether.storage.errors import StorageError
@@ -51,3 +52,14 @@ def failure_of(error: StorageError) -> Retryable | Blocked:
     """What a store's refusal means to a resource."""
     kind = Retryable if error.fault.passes else Blocked
     return kind(error.fault.value, error.message)
+
+
+def database_folder(path_template: str, cluster: str, database: str) -> str:
+    """The part of a storage that has all backups of a database, as far as the template tells it beforehand."""
+    values = {"ClusterName": cluster, "DatabaseName": database}
+    segments: list[str] = []
+    for segment in path_template.split("/"):
+        if not template_fields(segment) <= values.keys():
+            break
+        segments.append(segment)
+    return render("/".join(segments), values) if segments else ""
