@@ -124,6 +124,22 @@ REASONS: dict[str, tuple[Reason, ...]] = {
         Reason.IMMUTABLE_FIELD,
         Reason.INVALID_SPEC,
     ),
+    "BackupSchedule": (
+        Reason.READY,
+        Reason.DATABASE_NOT_FOUND,
+        Reason.DATABASE_NOT_READY,
+        Reason.STORAGE_NOT_FOUND,
+        Reason.STORAGE_NOT_READY,
+        Reason.BACKUP_OVERDUE,
+        Reason.BACKUP_MISSED,
+        Reason.BACKUP_SKIPPED,
+        Reason.RETENTION_INCOMPLETE,
+        Reason.PRUNE_NOT_CONFIRMED,
+        Reason.BACKUPS_CHANGED,
+        Reason.READ_ONLY_MODE,
+        Reason.IMMUTABLE_FIELD,
+        Reason.INVALID_SPEC,
+    ),
 }
 
 

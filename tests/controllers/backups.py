@@ -4,12 +4,16 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, LiteralString
 
+import psycopg
 from tests.controllers.world import SETTINGS, TEAM, World, reason_of
 
+from dbtether.api.kinds import SCHEDULE_LABEL
 from dbtether.api.resource import Key, Resource
+from dbtether.api.times import instant_of
 from dbtether.backup.catalog import Entry, catalog
 from dbtether.backup.verify import Expected, verify
 from dbtether.controllers.backup import BackupSettings
@@ -31,6 +35,10 @@ RUN_LOGINS: LiteralString = """
 
 def backup_key(name: str = "nightly", namespace: str = TEAM) -> Key:
     return Key("Backup", namespace, name)
+
+
+def schedule_key(name: str = "nightly", namespace: str = TEAM) -> Key:
+    return Key("BackupSchedule", namespace, name)
 
 
 @dataclass(slots=True)
@@ -64,6 +72,33 @@ class Backups:
     async def apply(self, name: str = "nightly", namespace: str = TEAM, **changes: Any) -> Resource:
         spec = {"databaseRef": self.world.ref(), "storageRef": {"name": "main"}, **changes}
         return await self.world.store.apply_resource(backup_key(name, namespace), spec)
+
+    async def schedule(self, name: str = "nightly", namespace: str = TEAM, **changes: Any) -> Resource:
+        """A BackupSchedule of the database `app`, for two o'clock each night."""
+        spec = {"databaseRef": self.world.ref(), "storageRef": {"name": "main"}, "schedule": "0 2 * * *", **changes}
+        return await self.world.store.apply_resource(schedule_key(name, namespace), spec)
+
+    async def at(self, time: datetime, seconds: float = 60) -> None:
+        """Do what is due at a time to come."""
+        self.world.ahead = time - datetime.now(UTC)
+        await self.settle(seconds)
+
+    async def night(self, name: str = "nightly", *, later: timedelta = timedelta(seconds=1)) -> Mapping[str, Any]:
+        """Let the schedule's next time come and go, and give its status."""
+        planned = instant_of(await self.world.status(schedule_key(name)), "nextScheduledTime")
+        assert planned is not None, await self.world.status(schedule_key(name))
+        await self.at(planned + later)
+        return await self.world.status(schedule_key(name))
+
+    async def made(self, name: str = "nightly") -> list[Resource]:
+        """The Backups of a schedule, the oldest run first."""
+        found = [one for one in await self.world.store.list("Backup") if one.labels.get(SCHEDULE_LABEL) == name]
+        return sorted(found, key=lambda one: str(one.status.get("startedAt", "~")))
+
+    async def keys(self, name: str | None = "nightly") -> list[str]:
+        """The keys of a schedule's dumps in the folder, or of those that a person asked for; the oldest first."""
+        told = [one for one in reversed(await self.entries()) if one.manifest is not None]
+        return [one.key for one in told if one.manifest is not None and one.manifest.origin.schedule == name]
 
     @asynccontextmanager
     async def engine(self, settings: BackupSettings = QUICK) -> AsyncIterator[tuple[Engine, Jobs]]:
@@ -142,3 +177,20 @@ class Backups:
     def assert_nothing_runs(self, status: Mapping[str, Any]) -> None:
         assert self.process(status) is None
         assert self.world.rows(RUN_LOGINS, self.world.unique) == []
+
+
+class Locked:
+    """Keeps a dump from getting on, for as long as the block runs."""
+
+    def __init__(self, world: World) -> None:
+        self._connection = psycopg.connect(
+            world.admin.server.dsn(
+                world.admin.server.superuser.user, world.admin.server.superuser.password, world.named()
+            )
+        )
+
+    def __enter__(self) -> None:
+        self._connection.execute("LOCK TABLE orders IN ACCESS EXCLUSIVE MODE")
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()

@@ -11,9 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
-from tests.controllers.backups import QUICK, STORAGE, Backups, backup_key
+from tests.controllers.backups import QUICK, STORAGE, Backups, Locked, backup_key
 from tests.controllers.world import World, condition, scenario
 from tests.storage.fixtures import new_bucket
 from tests.storage.servers import S3Server
@@ -31,23 +30,6 @@ pytestmark = pytest.mark.majors(16, 18)
 @pytest.fixture
 def backups(world: World, tmp_path: Path) -> Backups:
     return Backups(world, tmp_path)
-
-
-class Locked:
-    """Keeps a dump from getting on, for as long as the block runs."""
-
-    def __init__(self, world: World) -> None:
-        self._connection = psycopg.connect(
-            world.admin.server.dsn(
-                world.admin.server.superuser.user, world.admin.server.superuser.password, world.named()
-            )
-        )
-
-    def __enter__(self) -> None:
-        self._connection.execute("LOCK TABLE orders IN ACCESS EXCLUSIVE MODE")
-
-    def __exit__(self, *_: object) -> None:
-        self._connection.close()
 
 
 def runs(status: Any) -> bool:
@@ -410,6 +392,61 @@ async def test_a_bucket_gets_a_backup_and_one_that_denies_in_the_middle_ends_the
         status = await backups.until(lambda status: status.get("phase") == "Failed", "denied")
     assert await backups.reason("denied") == "StorageAccessDenied"
     backups.assert_nothing_runs(status)
+    way_out = f"; to run it again, annotate the Backup with dbtether.io/run-again={status['runId']}"
+    assert status["message"].endswith(way_out)
+
+    private_s3.allow(bucket, account, *everything)
+    await backups.settle()
+    assert await backups.status("denied") == status, "a person must insist"
+    await backups.world.annotate(backup_key("denied"), run_again=status["runId"])
+    await backups.settle()
+    again = await backups.status("denied")
+    assert (again["phase"], again["attempts"]) == ("Completed", 1), again
+    assert again["runId"] != status["runId"]
+    await backups.settle()
+    assert await backups.status("denied") == again, "it was about that run alone"
+
+
+@pytest.mark.stores
+@scenario
+async def test_a_store_that_is_away_in_the_middle_is_waited_for(backups: Backups, private_s3: S3Server) -> None:
+    place = new_bucket(private_s3)
+    await backups.database()
+    await backups.world.store.apply_secret("platform", "keys", private_s3.data())
+    await backups.world.store.apply_resource(
+        STORAGE, {**place.spec, "credentialsSecretRef": {"name": "keys", "namespace": "platform"}}
+    )
+    await backups.settle()
+    await backups.apply(filenameTemplate="now.sql")
+    async with backups.working():
+        with Locked(backups.world):
+            first = await backups.until(lambda status: runs(status) and backups.process(status))
+            private_s3.stop()
+        status = await backups.until(lambda status: status.get("phase") == "Pending", seconds=120)
+        assert await backups.reason() == "StorageUnreachable"
+        assert "the store cannot be reached" in status["message"]
+    private_s3.start()
+    await backups.settle()
+    status = await backups.status()
+    assert (status["phase"], status["runId"]) == ("Completed", first["runId"]), status
+    backups.assert_nothing_runs(status)
+
+
+@scenario
+async def test_a_table_that_somebody_locks_for_long_is_told_and_tried_again(backups: Backups) -> None:
+    await backups.database()
+    await backups.apply()
+    async with backups.working(BackupSettings(pauses_seconds=(0.1,) * 4, lock_wait_seconds=0.3)):
+        with Locked(backups.world):
+            status = await backups.until(lambda status: status.get("attempts") == 2)
+        status = await backups.until(lambda status: status.get("phase") == "Completed")
+    await backups.assert_sound(status)
+    told = [event.message for event in backups.world.store.events(backup_key()) if event.reason == "BackupFailed"]
+    assert told[0] == (
+        f"pg_dump of database {backups.world.named()} waited 0.3 s in vain for a lock that another session keeps from "
+        'it (LOCK TABLE "public"."orders" IN ACCESS SHARE MODE): end that session, or wait until it is done; '
+        "attempt 1 of 5, trying again"
+    )
 
 
 @scenario

@@ -390,3 +390,53 @@ async def test_a_schedule_takes_its_backups_along_and_their_objects_stay(tmp_pat
         assert await world.backups() == []
         assert await world.store.get(NIGHTLY) is None
         assert world.objects() == keys
+
+
+@pytest.mark.parametrize(
+    ("zone", "start", "looks", "fired"),
+    [
+        pytest.param(
+            "Europe/Berlin",
+            "2026-03-29T00:10:00",
+            ["2026-03-29T00:59:00", "2026-03-29T01:00:30", "2026-03-29T01:31:00", "2026-03-29T23:00:00"],
+            ["2026-03-29T01:00:30Z"],
+            id="half past two is not on the clock: right after the gap",
+        ),
+        pytest.param(
+            "Europe/Berlin",
+            "2026-10-25T00:10:00",
+            ["2026-10-25T00:31:00", "2026-10-25T01:31:00", "2026-10-25T02:31:00", "2026-10-25T23:00:00"],
+            ["2026-10-25T00:31:00Z"],
+            id="half past two comes twice: at the first",
+        ),
+    ],
+)
+@scenario
+async def test_clocks_that_are_put_forward_or_back_leave_one_backup_a_night(
+    zone: str, start: str, looks: list[str], fired: list[str], tmp_path: Path
+) -> None:
+    async with clock(tmp_path) as world:
+        world.time = datetime.fromisoformat(start).replace(tzinfo=UTC)
+        await world.schedule(schedule="30 2 * * *", timeZone=zone)
+        await world.look()
+        for text in looks:
+            if len(await world.backups()) and "completedAt" not in (await world.backups())[-1].status:
+                await world.finish()
+            await world.at(text)
+        assert [one.created.strftime("%Y-%m-%dT%H:%M:%SZ") for one in await world.backups()] == fired
+
+
+@scenario
+async def test_what_would_go_is_not_looked_for_again_until_a_person_confirms_it(tmp_path: Path) -> None:
+    async with clock(tmp_path) as world:
+        await world.schedule()
+        await world.look()
+        await days(world, 12)
+        await world.schedule(retention={"keepLast": 1})
+        await days(world, 1, first=13)
+        status = await world.status()
+        assert "12 of 13 backups would go at once" in status["message"]
+        assert await world.condition("Ready") == ("True", "RetentionIncomplete")
+        (tmp_path / "backups").rename(tmp_path / "away")
+        await world.at("2026-03-13T03:00:00")
+        assert await world.status() == status, "the store was not asked"

@@ -73,6 +73,37 @@ def test_a_status_wakes_those_that_reference_the_resource_and_not_itself() -> No
     run(main)
 
 
+def test_a_resource_wakes_what_it_belongs_to_but_not_over_what_that_has_written() -> None:
+    async def main() -> None:
+        store = MemoryStore(installation="test")
+
+        async def write(_: Key) -> Outcome:
+            child = await store.get(USER)
+            assert child is not None
+            await store.write_annotation(child, "written", "1")
+            return Done()
+
+        child, parent = Scripted(in_turn(Done())), Scripted(write)
+        registrations = [
+            Registration("Database", parent),
+            Registration("DatabaseUser", child, wakes=lambda change: [DATABASE] if change.new else []),
+        ]
+        loop = ControlLoop(store, registrations, FAST)
+        user = await store.apply_resource(USER, {})
+        await store.apply_resource(DATABASE, {})
+        await loop.run_until_settled(10)
+        assert (parent.calls, child.calls) == ([DATABASE], [USER, USER])
+        user = await store.get(USER) or user
+        await store.write_status(user, {"phase": "Completed"})
+        await loop.run_until_settled(10)
+        assert (len(parent.calls), len(child.calls)) == (2, 2)
+        await store.request_deletion(USER)
+        await loop.run_until_settled(10)
+        assert (len(parent.calls), len(child.calls)) == (2, 3)
+
+    run(main)
+
+
 def test_finalizers_wake_the_resource_itself_alone() -> None:
     async def main() -> None:
         pair = await Pair.settled()

@@ -113,6 +113,7 @@ class Reason(StrEnum):
     BACKUP_OVERDUE = "BackupOverdue"
     BACKUP_MISSED = "BackupMissed"
     BACKUP_SKIPPED = "BackupSkipped"
+    RETENTION_INCOMPLETE = "RetentionIncomplete"
     PRUNE_NOT_CONFIRMED = "PruneNotConfirmed"
     CLIENT_NOT_FOUND = "ClientNotFound"
     ALREADY_RESTORED = "AlreadyRestored"
@@ -435,14 +436,14 @@ EXPLANATIONS: Mapping[Reason, Explanation] = {
     Reason.COMPLETED: _explain("The run is done.", "Nothing to do."),
     Reason.CANCELLED: _explain(
         "spec.cancel ended the run; nothing of it is visible in the storage.",
-        "Create another resource to run it again.",
+        "Nothing; to run it again, take spec.cancel off and annotate as the message says.",
     ),
     Reason.DEADLINE_EXCEEDED: _explain(
-        "The run took longer than spec.activeDeadline.", "Raise it, and create another resource to run it again."
+        "The run took longer than spec.activeDeadline.", "Raise it, and annotate as the message says to run it again."
     ),
     Reason.BACKUP_FAILED: _explain(
         "A backup ended without a complete object; nothing of it is visible in the storage.",
-        "Read the message: pg_dump's or the storage's own words. It is tried again.",
+        "Read the message: pg_dump's or the storage's own words. What may pass is tried again by itself.",
     ),
     Reason.BACKUP_OVERDUE: _explain(
         "The last good backup of the schedule is older than spec.alertAfter.",
@@ -455,6 +456,10 @@ EXPLANATIONS: Mapping[Reason, Explanation] = {
     Reason.BACKUP_SKIPPED: _explain(
         "A backup was due while the one before was still running.",
         "Look at why it takes so long, or schedule backups less often.",
+    ),
+    Reason.RETENTION_INCOMPLETE: _explain(
+        "Backups of the schedule that no rule keeps are still there.",
+        "Do what the message says; the condition Retained has its reason. New backups are taken meanwhile.",
     ),
     Reason.PRUNE_NOT_CONFIRMED: _explain(
         "More than half of many backups would go at once; nothing was deleted.",

@@ -10,6 +10,7 @@ import asyncio
 import fcntl
 import hashlib
 import os
+import re
 import subprocess
 import tempfile
 import time
@@ -31,7 +32,8 @@ Write = Callable[[bytes], Awaitable[None]]
 _PIECE = 1 << 20
 _STDERR_BYTES = 16 * 1024
 _FROM_SERVER = "Error message from server:"
-_LOCK_WAIT_MS = 60_000
+_LOCK_QUERY = re.compile(r"query was: (LOCK TABLE .*)", re.IGNORECASE)
+LOCK_WAIT_SECONDS = 60.0
 _PROGRESS_SECONDS = 0.5
 
 
@@ -44,7 +46,7 @@ class DumpRequest:
     database: str
     format: DumpFormat
     application_name: str = "dbtether backup"
-    lock_wait_milliseconds: int = _LOCK_WAIT_MS
+    lock_wait_seconds: float = LOCK_WAIT_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +222,7 @@ def _arguments(request: DumpRequest) -> list[str]:
         "--no-password",
         f"--format={'custom' if custom else 'plain'}",
         *(["--compress=1"] if custom else []),
-        f"--lock-wait-timeout={request.lock_wait_milliseconds}",
+        f"--lock-wait-timeout={round(request.lock_wait_seconds * 1000)}",
         # Whoever restores owns what he restores, and has other tablespaces; a subscription needs a superuser.
         "--no-owner",
         "--no-tablespaces",
@@ -282,7 +284,13 @@ async def _ended(process: "subprocess.Popen[bytes]") -> int:
 
 
 def _failure(request: DumpRequest, code: int, errors: IO[bytes]) -> Retryable | Blocked:
-    said = _complaint(errors)
+    said, query = _complaint(errors), _refused_lock(errors)
+    if query is not None:
+        return Retryable(
+            "BackupFailed",
+            f"pg_dump of database {request.database} waited {request.lock_wait_seconds:g} s in vain for a "
+            f"lock that another session keeps from it ({query}): end that session, or wait until it is done",
+        )
     how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
     text = f"pg_dump of database {request.database} {how}" + (f": {said}" if said else "")
     if "permission denied" in said or "row-level security" in said or "row security" in said:
@@ -290,6 +298,15 @@ def _failure(request: DumpRequest, code: int, errors: IO[bytes]) -> Retryable | 
     if "server version mismatch" in said:
         return Blocked("ClientNotFound", text)
     return Retryable("BackupFailed", text)
+
+
+def _refused_lock(errors: IO[bytes]) -> str | None:
+    """The statement that waited for a lock until its time was over; None when pg_dump failed over something else."""
+    errors.seek(0)
+    said = errors.read(_STDERR_BYTES).decode(errors="replace")
+    # pg_dump makes a statement's time-out of --lock-wait-timeout.
+    found = _LOCK_QUERY.search(said) if "canceling statement due to statement timeout" in said else None
+    return None if found is None else _printable(found.group(1))[:200]
 
 
 def _complaint(errors: IO[bytes]) -> str:
@@ -301,4 +318,8 @@ def _complaint(errors: IO[bytes]) -> str:
     problems = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")] or lines[-1:]
     details = [line.partition(_FROM_SERVER)[2].strip() for line in lines if _FROM_SERVER in line]
     text = " ".join(line for line in (*problems[:1], *details[:1]) if line)
-    return "".join(character if character.isprintable() else " " for character in text)[:500]
+    return _printable(text)[:500]
+
+
+def _printable(text: str) -> str:
+    return "".join(character if character.isprintable() else " " for character in text)

@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from dbtether.backup.clients import find_clients
-from dbtether.backup.dump import DumpProgress, DumpRequest
+from dbtether.backup.dump import LOCK_WAIT_SECONDS, DumpProgress, DumpRequest
 from dbtether.backup.formats import format_of
 from dbtether.backup.jobfiles import RUN_FILE, login_files, read_login, read_store, storage_files
 from dbtether.backup.manifest import Manifest, Origin, Source
@@ -49,6 +49,8 @@ class JobRun(BaseModel):
     user: str
     sslmode: str
     server_major: int
+    lock_wait_seconds: float = LOCK_WAIT_SECONDS
+    """How long pg_dump waits for a lock on a table."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -138,6 +140,7 @@ def _backup(folder: Path, run: JobRun, environment: Mapping[str, str]) -> Backup
         database=run.source.database,
         format=format_of(run.key),
         application_name=f"dbtether: backup {run.origin.namespace}/{run.origin.name}",
+        lock_wait_seconds=run.lock_wait_seconds,
     )
     return BackupRun(
         run_id=run.run_id,

@@ -28,8 +28,8 @@ _HORIZON_SECONDS = 2.0
 NamespaceLabels = Callable[[str], Awaitable[Mapping[str, str]]]
 """The labels of a namespace."""
 
-_READY_PHASES = frozenset({"Ready", "Connected", "Completed"})
-_READY_BUT = ("GrantsIncomplete", "DriftDetected")
+_READY_PHASES = frozenset({"Ready", "Connected", "Completed", "Active", "Suspended"})
+_READY_BUT = ("GrantsIncomplete", "DriftDetected", "BackupOverdue", "RetentionIncomplete")
 
 
 @dataclass(slots=True)
@@ -142,6 +142,7 @@ def is_ready(resource: Resource) -> bool:
     """Whether the resource is as its newest spec wants it."""
     return (
         resource.status.get("phase") in _READY_PHASES
+        and _condition(resource, "Ready").get("status") == "True"
         and resource.status.get("observedGeneration") == resource.generation
         and resource.deleted is None
     )
@@ -159,9 +160,12 @@ def phase_of(resource: Resource) -> str:
 
 def reason_of(resource: Resource) -> str:
     """The reason of the Ready condition; empty when there is none yet."""
+    return str(_condition(resource, "Ready").get("reason") or "")
+
+
+def _condition(resource: Resource, type_: str) -> dict[str, Any]:
     conditions = resource.status.get("conditions") or ()
-    ready = next((c for c in conditions if isinstance(c, dict) and c.get("type") == "Ready"), {})
-    return str(ready.get("reason") or "")
+    return next((entry for entry in conditions if isinstance(entry, dict) and entry.get("type") == type_), {})
 
 
 def complaint(resource: Resource, settled: Settled) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from dbtether.api.immutable import immutability_errors
-from dbtether.api.kinds import KINDS
+from dbtether.api.kinds import KINDS, SCHEDULE_LABEL
 from dbtether.api.manifests import Document, Manifests, Skipped, parse, parse_all
 from dbtether.api.resource import Key, Resource
 from dbtether.api.validation import validate_documents
@@ -18,8 +18,9 @@ from dbtether.errors import InvalidSpec
 from dbtether.runtime.records import FROM_MANIFEST_LABEL, RecordStore
 from dbtether.runtime.store import Store
 
-KINDS_AT_WORK = ("DBCluster", "Database", "DatabaseUser", "BackupStorage", "Backup")
+KINDS_AT_WORK = ("DBCluster", "Database", "DatabaseUser", "BackupStorage", "Backup", "BackupSchedule")
 """The kinds that this version has a controller for."""
+_FIELDS_OF_TIME = {"DatabaseUser": "rotation", "BackupSchedule": "schedule"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,10 +148,14 @@ async def write_wanted(store: RecordStore, wanted: Wanted) -> None:
 
 
 async def vanished(store: Store, wanted: Wanted) -> tuple[Resource, ...]:
-    """Resources that were applied once and stand in no manifest any more, sorted by key."""
-    keys = wanted.keys
+    """Resources that were applied once and stand in no manifest any more, sorted by key.
+
+    The Backups of a BackupSchedule never stood in one: they come and go with it.
+    """
     return tuple(
-        resource for resource in await everything(store) if resource.key not in keys and resource.deleted is None
+        resource
+        for resource in await everything(store)
+        if resource.key not in wanted.keys and resource.deleted is None and SCHEDULE_LABEL not in resource.labels
     )
 
 
@@ -162,7 +167,7 @@ async def everything(store: Store) -> tuple[Resource, ...]:
 def needs_time(documents: Iterable[Document]) -> tuple[str, ...]:
     """A sentence for each field that only a process which keeps running can fulfil."""
     return tuple(
-        f"{document.key}: time passes for spec.rotation only with `dbtether run`, or `dbtether tick` from cron"
+        f"{document.key}: time passes for spec.{name} only with `dbtether run`, or `dbtether tick` from cron"
         for document in documents
-        if document.key.kind == "DatabaseUser" and document.spec.get("rotation") is not None
+        if (name := _FIELDS_OF_TIME.get(document.key.kind)) is not None and document.spec.get(name) is not None
     )

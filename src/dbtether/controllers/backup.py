@@ -10,10 +10,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from dbtether.api.backup import BackupSpec, RunPhase
+from dbtether.api.kinds import RUN_AGAIN
 from dbtether.api.resource import Key, Resource
 from dbtether.api.times import instant_text
 from dbtether.api.validation import validate_resource
 from dbtether.backup.clients import find_clients
+from dbtether.backup.dump import LOCK_WAIT_SECONDS
 from dbtether.backup.job import JobResult, JobRun, JobSecrets, job_files
 from dbtether.backup.jobfiles import tls_contents
 from dbtether.backup.manifest import Manifest, ManifestInvalid, Trust, read_manifest, run_key
@@ -25,6 +27,7 @@ from dbtether.controllers.backupstate import (
     Run,
     completed_fields,
     index_key,
+    is_asked_for_again,
     job_labels,
     job_name,
     object_name,
@@ -57,6 +60,8 @@ class BackupSettings:
     """How many of one DBCluster run at once."""
     pauses_seconds: tuple[float, ...] = (10.0, 60.0, 300.0, 900.0)
     """Between the attempts of a run; there is one attempt more than pauses."""
+    lock_wait_seconds: float = LOCK_WAIT_SECONDS
+    """How long an attempt waits for a lock that another session keeps from it."""
 
     @property
     def attempts(self) -> int:
@@ -101,6 +106,8 @@ class BackupController(Controller):
         if run is not None and run.spec_hash != wanted:
             if not run.is_over and not await self._end(resource, run):
                 return Again(1.0)
+            resource, run = await self.world.record(resource, NO_RUN), None
+        if run is not None and run.is_over and is_asked_for_again(resource, run):
             resource, run = await self.world.record(resource, NO_RUN), None
         if run is not None and run.is_over:
             return await self._over(resource)
@@ -213,6 +220,7 @@ class BackupController(Controller):
             user=parameters.user,
             sslmode=parameters.sslmode,
             server_major=database.server.facts.major,
+            lock_wait_seconds=self._settings.lock_wait_seconds,
         )
         kept = JobSecrets(
             password=parameters.password,
@@ -312,10 +320,11 @@ class BackupController(Controller):
             return Done()
         if not await self._end(resource, run):
             return Again(1.0)
-        return await self._ended(resource, run, "Cancelled", "Ended by spec.cancel; the same spec never runs again")
+        return await self._ended(resource, run, "Cancelled", "Ended by spec.cancel")
 
     async def _ended(self, resource: Resource, run: Run, reason: str, message: str) -> Outcome:
-        """Say that there will be no backup."""
+        """Say that there will be no backup of this run, and how to have another one."""
+        message = f"{message}; to run it again, annotate the Backup with {RUN_AGAIN}={run.id}"
         fields = {**run.fields(), "completedAt": instant_text(self.world.now())}
         await self._report(resource, Report(RunPhase.FAILED, Level.STALLED, reason, message, fields))
         await self._next_in_line(resource)

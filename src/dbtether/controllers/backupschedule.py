@@ -1,17 +1,18 @@
 """The controller of BackupSchedules: starts backups by the clock, and lets go of those that nothing keeps."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from dbtether.api.backup import RunPhase
 from dbtether.api.backupschedule import BackupSchedulePhase, BackupScheduleSpec, ConcurrencyPolicy
 from dbtether.api.kinds import CONFIRM_PRUNE, SCHEDULE_LABEL
 from dbtether.api.resource import Key, Owner, Resource
 from dbtether.api.times import instant_of, instant_text
 from dbtether.api.validation import validate_resource
 from dbtether.backup.schedule import Tick, next_time, run_id_of, tick
-from dbtether.controllers.base import Controller
+from dbtether.controllers.base import Controller, Waiting
 from dbtether.controllers.report import Level, Remark, Report
 from dbtether.controllers.schedulebackups import (
     Made,
@@ -39,11 +40,30 @@ class _Look:
     made: tuple[Made, ...]
     now: datetime
 
+    def fields(self) -> dict[str, Any]:
+        """What the status tells of its Backups, however the rest goes."""
+        return {"managedBackups": sum(1 for one in self.made if one.phase is RunPhase.COMPLETED)}
+
+    @property
+    def fresh(self) -> Remark | None:
+        """Whether the last good backup is young enough; None where nobody asked."""
+        return freshness(self.spec, self.resource, self.last, self.now)
+
     @property
     def last(self) -> datetime | None:
         """When the last good backup ended, also when its Backup is gone."""
         known = instant_of(self.resource.status, "lastSuccessfulBackup")
         return max((time for time in (known, last_success(self.made)) if time is not None), default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Retention:
+    """How retention went."""
+
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    remark: Remark | None = None
+    tried_again: bool = False
+    """Whether it is tried again before the next success."""
 
 
 class BackupScheduleController(Controller):
@@ -61,20 +81,30 @@ class BackupScheduleController(Controller):
         if self.world.executor.only_plans:
             await self._report(resource, Report(BackupSchedulePhase.ACTIVE, Level.READY, "Ready", "Not looked at"))
             return Done()
-        target = await schedule_target(self.world, resource, spec)
         made = made_by(resource, await self.world.store.list("Backup"))
         look = _Look(resource, spec, made, self.world.now())
+        try:
+            target = await schedule_target(self.world, resource, spec)
+        except Waiting as waiting:
+            return await self._wait(look, waiting)
         for one in failed_beyond(made, spec.failed_history_limit):
             await self.world.store.delete_resource(one.resource)
-        fields, remark = await self._retention(look, target)
+        retention = await self._retention(look, target)
         ticked = None if spec.suspend else await self._start(look)
-        if ticked is not None:
-            fields |= {"nextScheduledTime": instant_text(ticked.next)}
-            fields |= {} if ticked.due is None else {"lastBackupTime": instant_text(look.now)}
-        else:
-            fields |= {"nextScheduledTime": None}
-        await self._tell(look, fields, remark)
-        return _again(look, ticked, remark)
+        await self._tell(look, ticked, retention)
+        times = [
+            None if ticked is None else ticked.next,
+            look.now + _RETENTION_AGAIN if retention.tried_again else None,
+        ]
+        return _again(look, *times)
+
+    async def _wait(self, look: _Look, waiting: Waiting) -> Outcome:
+        """Say what must be there first; the last good backup grows old meanwhile."""
+        remarks = () if look.fresh is None else (look.fresh,)
+        phase, fields = _phase(look.spec), look.fields()
+        report = Report(phase, Level.PROGRESSING, waiting.reason, waiting.message, fields, remarks=remarks)
+        await self._report(look.resource, report)
+        return _again(look)
 
     async def _start(self, look: _Look) -> Tick:
         """Start what is due, and say what was; `due` is None where nothing was started."""
@@ -112,30 +142,34 @@ class BackupScheduleController(Controller):
             if await self.world.store.get(key) is None:
                 raise
 
-    async def _retention(self, look: _Look, target: Target) -> tuple[dict[str, Any], Remark | None]:
-        """After each success: what is told of it, and the remark when it could not be done."""
-        known = instant_of(look.resource.status, "lastSuccessfulBackup")
-        is_due = look.last != known or _failed_before(look.resource)
-        if look.spec.retention.keeps_all or look.last is None or not is_due:
-            return {}, _kept_remark(look.resource) if is_due is False else None
+    async def _retention(self, look: _Look, target: Target) -> _Retention:
+        """After each success: delete what nothing keeps, and the Backups whose objects went."""
+        before = _remark_before(look.resource)
+        if look.spec.retention.keeps_all or look.last is None:
+            return _Retention()
+        if not _is_due(look, before):
+            return _Retention(remark=before)
         try:
             retained = await retain(self.world, look.resource, look.spec, target)
         except StorageError as error:
-            return {}, Remark("Retained", False, error.fault.value, error.message)
+            return _Retention({}, Remark("Retained", False, error.fault.value, error.message), True)
         except (Retryable, Blocked) as error:
-            return {}, Remark("Retained", False, error.reason, error.message)
+            remark = Remark("Retained", False, error.reason, error.message)
+            return _Retention({}, remark, isinstance(error, Retryable))
         for backup in gone_with(retained, [(one.resource, one.path) for one in look.made]):
             await self.world.store.delete_resource(backup)
         if retained.pruned.deleted and CONFIRM_PRUNE in look.resource.annotations:
             await self._spend_confirmation(look.resource)
+        fields = {"retention": retained.status}
         refusal, failure = retained.decision.plan.refusal, retained.pruned.failure
         if refusal is not None:
             count = len(retained.decision.plan.removed)
             text = f"{refusal}: annotate the BackupSchedule with {CONFIRM_PRUNE}={count}"
-            return {"retention": retained.status}, Remark("Retained", False, "PruneNotConfirmed", text)
+            return _Retention(fields, Remark("Retained", False, "PruneNotConfirmed", text))
         if failure is not None:
-            return {"retention": retained.status}, Remark("Retained", False, failure.fault.value, failure.message)
-        return {"retention": retained.status}, Remark("Retained", True, "Ready", "What no rule keeps is deleted")
+            remark = Remark("Retained", False, failure.fault.value, failure.message)
+            return _Retention(fields, remark, failure.fault.passes)
+        return _Retention(fields, Remark("Retained", True, "Ready", "What no rule keeps is deleted"))
 
     async def _spend_confirmation(self, resource: Resource) -> None:
         """Take the annotation off: it was about these, and not about as many some other day."""
@@ -143,22 +177,24 @@ class BackupScheduleController(Controller):
         if latest is not None and latest.uid == resource.uid:
             await self.world.store.write_annotation(latest, CONFIRM_PRUNE, None)
 
-    async def _tell(self, look: _Look, fields: dict[str, Any], remark: Remark | None) -> None:
-        fresh = freshness(look.spec, look.resource, look.last, look.now)
-        is_stale = fresh is not None and not fresh.holds
-        phase = BackupSchedulePhase.SUSPENDED if look.spec.suspend else BackupSchedulePhase.ACTIVE
-        good = sum(1 for one in look.made if one.phase == "Completed")
+    async def _tell(self, look: _Look, ticked: Tick | None, retention: _Retention) -> None:
         fields = {
-            **fields,
-            "managedBackups": good,
+            **look.fields(),
+            **retention.fields,
             "lastSuccessfulBackup": None if look.last is None else instant_text(look.last),
+            "nextScheduledTime": None if ticked is None else instant_text(ticked.next),
         }
+        if ticked is not None and ticked.due is not None:
+            fields["lastBackupTime"] = instant_text(look.now)
+        fresh, remark = look.fresh, retention.remark
+        reason, message, warns = "Ready", _sentence(ticked), False
+        if fresh is not None and not fresh.holds:
+            reason, message, warns = fresh.reason, fresh.message, True
+        elif remark is not None and not remark.holds:
+            reason, message, warns = "RetentionIncomplete", remark.message, True
         remarks = tuple(one for one in (fresh, remark) if one is not None)
-        message = fresh.message if fresh is not None and is_stale else _sentence(look, fields)
-        reason = "BackupOverdue" if is_stale else "Ready"
-        await self._report(
-            look.resource, Report(phase, Level.READY, reason, message, fields, warns=is_stale, remarks=remarks)
-        )
+        report = Report(_phase(look.spec), Level.READY, reason, message, fields, warns=warns, remarks=remarks)
+        await self._report(look.resource, report)
 
     def phase(self, resource: Resource, wanted: str) -> str:
         """What the kind's status knows: Active, Suspended or Failed."""
@@ -188,31 +224,38 @@ def _tick(look: _Look) -> Tick:
     return tick(spec.schedule, spec.time_zone, planned, look.now, deadline)
 
 
-def _again(look: _Look, ticked: Tick | None, remark: Remark | None) -> Outcome:
-    times = [alarm_time(look.spec, look.resource, look.last), None if ticked is None else ticked.next]
-    if remark is not None and not remark.holds:
-        times.append(look.now + _RETENTION_AGAIN)
-    to_come = [time for time in times if time is not None and time > look.now]
+def _again(look: _Look, *times: datetime | None) -> Outcome:
+    """At the first of these times, or when the schedule begins to alarm."""
+    alarm = alarm_time(look.spec, look.resource, look.last)
+    to_come = [time for time in (*times, alarm) if time is not None and time > look.now]
     return Again((min(to_come) - look.now) / timedelta(seconds=1)) if to_come else Done()
 
 
-def _conditions(resource: Resource) -> Sequence[Any]:
-    found = resource.status.get("conditions", ())
-    return [entry for entry in found if isinstance(entry, dict) and entry.get("type") == "Retained"]
+def _is_due(look: _Look, before: Remark | None) -> bool:
+    """Whether there was a success since retention was done, or it was not done as it should."""
+    resource = look.resource
+    if look.last != instant_of(resource.status, "lastSuccessfulBackup"):
+        return True
+    if before is None or before.holds:
+        return False
+    has_news = CONFIRM_PRUNE in resource.annotations or resource.status.get("observedGeneration") != resource.generation
+    return has_news or before.reason != "PruneNotConfirmed"
 
 
-def _failed_before(resource: Resource) -> bool:
-    return any(entry.get("status") == "False" for entry in _conditions(resource))
-
-
-def _kept_remark(resource: Resource) -> Remark | None:
-    """The remark as it was: nothing has happened since."""
-    for entry in _conditions(resource):
-        return Remark("Retained", True, entry.get("reason", "Ready"), entry.get("message", ""))
+def _remark_before(resource: Resource) -> Remark | None:
+    """How retention went when it was last done."""
+    for entry in resource.status.get("conditions", ()):
+        if isinstance(entry, dict) and entry.get("type") == "Retained":
+            holds = entry.get("status") == "True"
+            return Remark("Retained", holds, str(entry.get("reason")), str(entry.get("message")))
     return None
 
 
-def _sentence(look: _Look, fields: dict[str, Any]) -> str:
-    if look.spec.suspend:
+def _phase(spec: BackupScheduleSpec) -> BackupSchedulePhase:
+    return BackupSchedulePhase.SUSPENDED if spec.suspend else BackupSchedulePhase.ACTIVE
+
+
+def _sentence(ticked: Tick | None) -> str:
+    if ticked is None:
         return "Suspended: no backups are started"
-    return f"The next backup is due at {fields['nextScheduledTime']}"
+    return f"The next backup is due at {instant_text(ticked.next)}"

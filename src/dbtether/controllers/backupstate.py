@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from dbtether.api.backup import BackupSpec
-from dbtether.api.kinds import BACKUP_NAME_LABEL, BACKUP_NAMESPACE_LABEL, SCHEDULE_LABEL
+from dbtether.api.backup import BackupSpec, RunPhase
+from dbtether.api.kinds import BACKUP_NAME_LABEL, BACKUP_NAMESPACE_LABEL, RUN_AGAIN, SCHEDULE_LABEL
 from dbtether.api.resource import Key, Resource
 from dbtether.api.templates import render, time_fields
 from dbtether.api.times import instant_text, parse_instant
@@ -84,6 +84,11 @@ def recorded_run(status: Mapping[str, Any]) -> Run | None:
     return Run(
         run_id, spec_hash, job, path, instant, attempts if isinstance(attempts, int) else 0, "completedAt" in status
     )
+
+
+def is_asked_for_again(backup: Resource, run: Run) -> bool:
+    """Whether a person insists on a run that failed: its id in the annotation, so that it is about this one alone."""
+    return backup.status.get("phase") == RunPhase.FAILED and backup.annotations.get(RUN_AGAIN) == run.id
 
 
 def spec_hash(key: Key, spec: BackupSpec) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from dbtether.controllers.backup import BackupController, BackupSettings
 from dbtether.controllers.backupline import BackupLine
+from dbtether.controllers.backupschedule import BackupScheduleController
 from dbtether.controllers.backupstorage import BackupStorageController
 from dbtether.controllers.base import World, ignore_rotation, name_label
 from dbtether.controllers.database import DatabaseController
@@ -19,10 +20,12 @@ from dbtether.controllers.executor import Applying, Executor
 from dbtether.controllers.glance import StoreOfGlances
 from dbtether.controllers.platformsecrets import PlatformSecrets
 from dbtether.controllers.references import (
+    references_of_backup,
     references_of_cluster,
     references_of_database,
     references_of_storage,
     references_of_user,
+    schedule_of,
     with_rivals,
 )
 from dbtether.controllers.rotation import OVERDUE_SPREAD
@@ -99,7 +102,10 @@ async def opened_engine(
         numbers = backups or BackupSettings()
         line = BackupLine(world.store, numbers.at_once)
         backup = BackupController(world, None if executor.only_plans else jobs, numbers, line)
-        registrations.append(Registration("Backup", backup, backup.references))
+        registrations += [
+            Registration("Backup", backup, backup.references, schedule_of),
+            Registration("BackupSchedule", BackupScheduleController(world), references_of_backup),
+        ]
     loop = ControlLoop(store, registrations, settings, on_outcome=on_outcome)
     if jobs is not None:
         jobs.subscribe(loop.wake)

@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator
 
+from dbtether.api.kinds import SCHEDULE_LABEL
 from dbtether.api.names import credentials_secret_name, per_database_secret_names
 from dbtether.api.resource import Key, Resource
 from dbtether.controllers.directory import Directory, database_keys
+from dbtether.runtime.store import Change
 from dbtether.runtime.wakeups import References
 
 
@@ -88,8 +90,23 @@ def with_rivals(references: References, directory: Directory) -> References:
     return found
 
 
+def schedule_of(change: Change) -> Iterator[Key]:
+    """The BackupSchedule of a Backup that has got another phase, is new, going or gone; progress is no news to it."""
+    old, new = change.old, change.new
+    if old is not None and new is not None and _as_its_schedule_sees(old) == _as_its_schedule_sees(new):
+        return
+    for backup in (old, new):
+        name = None if backup is None else backup.labels.get(SCHEDULE_LABEL)
+        if name:
+            yield Key("BackupSchedule", change.key.namespace, name)
+
+
+def _as_its_schedule_sees(backup: Resource) -> tuple[object, ...]:
+    return (backup.uid, backup.deleted, backup.labels.get(SCHEDULE_LABEL), backup.status.get("phase"))
+
+
 def references_of_backup(resource: Resource) -> Iterator[Key]:
-    """Its Database, its BackupStorage, and the namespace whose labels that one may ask for."""
+    """Of a Backup or a BackupSchedule: Database, BackupStorage, and the namespace, whose labels that one asks for."""
     yield Key("Namespace", "", resource.key.namespace)
     yield from database_keys(resource)
     storage = resource.spec.get("storageRef")

@@ -21,7 +21,7 @@ from dbtether.runtime.outcomes import KindStatistics, OutcomeLabel, Settlement, 
 from dbtether.runtime.queue import Backoff, Clock, QueueClosed, QueueStatistics, WorkQueue
 from dbtether.runtime.reconcile import Again, Done, Outcome, Reconciler, resync_seconds
 from dbtether.runtime.store import Change, Store
-from dbtether.runtime.wakeups import References, WakeUps, reconciling
+from dbtether.runtime.wakeups import References, Wakes, WakeUps, reconciling
 
 logger = logging.getLogger(__name__)
 
@@ -34,13 +34,19 @@ def no_references(_: Resource) -> Iterable[Key]:
     return ()
 
 
+def wakes_nobody(_: Change) -> Iterable[Key]:
+    """For kinds whose resources belong to no other."""
+    return ()
+
+
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """A kind with its reconciler and what its resources reference."""
+    """A kind with its reconciler, what its resources reference, and whom they wake that does not reference them."""
 
     kind: str
     reconciler: Reconciler
     references: References = no_references
+    wakes: Wakes = wakes_nobody
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +89,10 @@ class ControlLoop:
         self._on_outcome = on_outcome
         self._clock: Clock = clock or asyncio.get_running_loop()
         self._chance = chance
-        self._wake_ups = WakeUps({kind: known.references for kind, known in self._registrations.items()})
+        self._wake_ups = WakeUps(
+            {kind: known.references for kind, known in self._registrations.items()},
+            {kind: known.wakes for kind, known in self._registrations.items()},
+        )
         self._queue = WorkQueue(
             self._group,
             group_limit=self._settings.group_limit,

@@ -1,9 +1,9 @@
 """From a change in the store to the keys that must be looked at again.
 
 A resource is looked at when it is new, when somebody else changed what it asks for (spec, labels,
-annotations, finalizers, deletion), when anything that it references changed, and when it waits for its
-deletion and something that referenced it is gone. Never because of its own status, and never because of
-what its own reconcile wrote: that reconcile knows it already.
+annotations, finalizers, deletion), when anything that it references changed, when something that belongs to it
+has news for it, and when it waits for its deletion and something that referenced it is gone. Never because of
+its own status, and never because of what its own reconcile wrote: that reconcile knows it already.
 """
 
 import logging
@@ -19,6 +19,9 @@ logger = logging.getLogger(__name__)
 
 References = Callable[[Resource], Iterable[Key]]
 """What a resource references. It sees specs that nobody has validated yet."""
+
+Wakes = Callable[[Change], Iterable[Key]]
+"""Whom a change of a resource concerns besides those that reference it. It sees specs and statuses as they are."""
 
 reconciling: ContextVar[Key | None] = ContextVar("reconciling", default=None)
 """The key whose reconcile is running in this context: the author of the changes that the store tells."""
@@ -39,9 +42,10 @@ def asks_for_something_else(old: Resource, new: Resource) -> bool:
 class WakeUps:
     """Keeps the index of references and tells which keys a change concerns."""
 
-    def __init__(self, references: Mapping[str, References]) -> None:
-        """`references` gives for each reconciled kind what a resource of it references."""
+    def __init__(self, references: Mapping[str, References], wakes: Mapping[str, Wakes]) -> None:
+        """`references` gives for each reconciled kind what a resource of it references, `wakes` whom else it wakes."""
         self._references = references
+        self._wakes = wakes
         self._index = ReferenceIndex()
         self._waiting_for_deletion: set[Key] = set()
 
@@ -55,6 +59,8 @@ class WakeUps:
         keys: dict[Key, None] = {}
         if _concerns_those_that_reference(change):
             keys |= dict.fromkeys(self._index.sources(change.key))
+        if (wakes := self._wakes.get(change.key.kind)) is not None:
+            keys |= dict.fromkeys(wakes(change))
         # A resource that references itself must not be woken by its own status.
         keys.pop(change.key, None)
         if change.key.kind in self._references:
