@@ -100,4 +100,4 @@ def test_the_parts_of_what_is_expected_stay_below_the_most_that_s3_takes(expecte
 def test_memory_of_an_upload_is_bounded_up_to_large_databases() -> None:
     for gibibytes in (0, 1, 50, 70):
         parts = parts_for(gibibytes * 1024 * MIB)
-        assert (parts.at_once + 1) * parts.size <= 64 * MIB
+        assert (parts.at_once + 1) * parts.size <= 48 * MIB

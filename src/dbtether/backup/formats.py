@@ -21,10 +21,10 @@ else:
 _ISAL_ERROR = cast(type[Exception], IsalError)
 # gzip's container (zlib documentation, `wbits`): 15 bits of window, plus 16.
 _GZIP_WINDOW = 31
-# Smaller than `gzip -6` on text, at four times its speed.
-_GZIP_LEVEL = 3
+# The first level of both: the next ones cost up to three times the CPU for some five per cent (docs/performance.md).
+_GZIP_LEVEL = 1
 _ZSTD_OPTIONS: Mapping[int, int] = {
-    zstd.CompressionParameter.compression_level: 3,
+    zstd.CompressionParameter.compression_level: 1,
     zstd.CompressionParameter.checksum_flag: 1,
 }
 # Whatever is packed in it, a stream is unpacked in pieces of this size, with a window of at most 128 MiB.

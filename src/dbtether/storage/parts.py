@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 MIB = 1024 * 1024
-_SMALLEST = 16 * MIB
+_SMALLEST = 8 * MIB
 _MOST_PARTS = 9_500
 """S3 ends an upload at 10,000 parts, whatever their size."""
-_IN_FLIGHT = 48 * MIB
+_IN_FLIGHT = 24 * MIB
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +20,9 @@ class Parts:
 def parts_for(expected_bytes: int | None) -> Parts:
     """Parts that hold twice of what is expected: a dump can be larger than its database.
 
-    Memory stays at 48 MiB up to databases of 220 GiB, and grows with the size of one part above.
+    Memory stays at 24 MiB and the part that is being filled up to databases of 111 GiB, and grows with the size of
+    one part above.
     """
     wanted = -(-2 * (expected_bytes or 0) // _MOST_PARTS)
     size = max(_SMALLEST, -(-wanted // MIB) * MIB)
-    return Parts(size, max(1, min(3, _IN_FLIGHT // size)))
+    return Parts(size, max(1, _IN_FLIGHT // size))
