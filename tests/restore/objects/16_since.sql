@@ -1,0 +1,5 @@
+-- What PostgreSQL 16 brought.
+CREATE TABLE data.stored_16 (a text STORAGE EXTERNAL COMPRESSION default, b int DEFAULT 0xFF);
+CREATE VIEW data.json_16 AS SELECT JSON_ARRAY(1, 'a' NULL ON NULL) AS a, '{}' IS JSON OBJECT AS b,
+  JSON_OBJECTAGG(id: parent ABSENT ON NULL) AS c FROM data.tree;
+CREATE FUNCTION code.underscores() RETURNS int LANGUAGE sql RETURN 1_000_000;
