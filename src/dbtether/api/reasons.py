@@ -116,6 +116,9 @@ class Reason(StrEnum):
     RETENTION_INCOMPLETE = "RetentionIncomplete"
     PRUNE_NOT_CONFIRMED = "PruneNotConfirmed"
     CLIENT_NOT_FOUND = "ClientNotFound"
+    SOURCE_DAMAGED = "SourceDamaged"
+    DUMP_REFUSED = "DumpRefused"
+    RESTORE_FAILED = "RestoreFailed"
     ALREADY_RESTORED = "AlreadyRestored"
     TARGET_NOT_EMPTY = "TargetNotEmpty"
 
@@ -476,6 +479,18 @@ EXPLANATIONS: Mapping[Reason, Explanation] = {
     Reason.CLIENT_NOT_FOUND: _explain(
         "The machine has no client programs of the server's major version.",
         "Install the package that the message names, or use the operator's image, which has them all.",
+    ),
+    Reason.SOURCE_DAMAGED: _explain(
+        "The object is not what its manifest says, or is cut off; nothing was restored.",
+        "Restore an older backup, and find out who changed the object.",
+    ),
+    Reason.DUMP_REFUSED: _explain(
+        "The dump has a statement that pg_dump does not write, such as a COMMIT or a SET ROLE.",
+        "Find out who made the dump; take it anew with pg_dump, in a form that the message allows.",
+    ),
+    Reason.RESTORE_FAILED: _explain(
+        "The restore ended before it was complete; the target is as it was.",
+        "Read the message; create another Restore once its cause is gone.",
     ),
     Reason.ALREADY_RESTORED: _explain(
         "This restore was already done once.",

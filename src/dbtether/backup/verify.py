@@ -1,11 +1,11 @@
 """Reads a stored dump from end to end and says whether it is what its manifest says. Nothing is restored."""
 
 import asyncio
-import hashlib
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 
-from dbtether.backup.formats import CUSTOM_HEADER, DumpFormat, unpacker
+from dbtether.backup.formats import DumpFormat
+from dbtether.backup.reading import ObjectReading
 from dbtether.backup.scanner import DumpDamaged, DumpScanner
 
 
@@ -44,52 +44,29 @@ async def verify(
 
     Raises DumpDamaged with the first thing that is wrong, and what the stream raises.
     """
-    reading = _Reading(format_, take)
+    reading = ObjectReading(format_)
+    scanner = None if format_.is_custom else DumpScanner()
+
+    def read(chunk: bytes) -> None:
+        for piece in reading.feed(chunk):
+            if scanner is not None:
+                scanner.feed(piece)
+            take(piece)
+
     async for chunk in stream:
-        await asyncio.to_thread(reading.feed, chunk)
-    found = reading.close()
+        await asyncio.to_thread(read, chunk)
+    contents, scanned = reading.close(), None if scanner is None else scanner.close()
+    found = Verified(
+        object_bytes=contents.object_bytes,
+        object_sha256=contents.object_sha256,
+        plain_bytes=contents.plain_bytes,
+        plain_sha256=contents.plain_sha256,
+        rows=None if scanned is None else scanned.rows,
+        client_version=None if scanned is None else scanned.client_version,
+    )
     if problem := _difference(expected, found):
         raise DumpDamaged(problem)
     return found
-
-
-class _Reading:
-    """An object while it goes by."""
-
-    def __init__(self, format_: DumpFormat, take: Callable[[bytes], None]) -> None:
-        self._take = take
-        self._unpacker = unpacker(format_)
-        self._scanner = None if format_.is_custom else DumpScanner()
-        self._stored, self._plain = hashlib.sha256(), hashlib.sha256()
-        self._object_bytes = self._plain_bytes = 0
-        self._head = b""
-
-    def feed(self, chunk: bytes) -> None:
-        """The next piece of the object. Raises DumpDamaged."""
-        self._stored.update(chunk)
-        self._object_bytes += len(chunk)
-        for piece in self._unpacker.unpack(chunk):
-            self._plain.update(piece)
-            self._plain_bytes += len(piece)
-            self._head = (self._head + piece[: len(CUSTOM_HEADER)])[: len(CUSTOM_HEADER)]
-            if self._scanner is not None:
-                self._scanner.feed(piece)
-            self._take(piece)
-
-    def close(self) -> Verified:
-        """What was read. Raises DumpDamaged when it is not complete."""
-        self._unpacker.finish()
-        if self._scanner is None and self._head != CUSTOM_HEADER:
-            raise DumpDamaged("the object does not begin as an archive of pg_dump does")
-        scanned = None if self._scanner is None else self._scanner.close()
-        return Verified(
-            object_bytes=self._object_bytes,
-            object_sha256=self._stored.hexdigest(),
-            plain_bytes=self._plain_bytes,
-            plain_sha256=self._plain.hexdigest(),
-            rows=None if scanned is None else scanned.rows,
-            client_version=None if scanned is None else scanned.client_version,
-        )
 
 
 def _difference(expected: Expected, found: Verified) -> str | None:

@@ -1,6 +1,7 @@
 """Sizes and times in words, as statuses, logs and the command line tell them. Pure."""
 
 from dbtether.backup.dump import DumpProgress
+from dbtether.backup.restore.passing import PassProgress
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
@@ -34,3 +35,10 @@ def progress_text(progress: DumpProgress, size_bytes: int) -> str:
     if progress.tables:
         parts.append(f"{progress.tables:,} tables, {progress.rows:,} rows")
     return ", ".join(parts)
+
+
+def restore_text(done: PassProgress, object_bytes: int, seconds: float, doing: str) -> str:
+    """Such as `restoring: 12.3 MiB of 45.6 MiB, 12 tables, 123,456 rows, 34.5 MiB/s`."""
+    share = f"{size_text(done.object_bytes)}" + (f" of {size_text(object_bytes)}" if object_bytes else "")
+    rate = f"{size_text(done.object_bytes / max(seconds, 0.001))}/s"
+    return f"{doing}: {share}, {done.tables:,} tables, {done.rows:,} rows, {rate}"

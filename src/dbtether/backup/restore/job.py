@@ -88,16 +88,6 @@ class RestoreRun(CheckRun):
     """The group that every session of the login must run as, and whose all objects will be."""
     application_name: str
 
-    @property
-    def committed_name(self) -> str:
-        """What the login's own setting `application_name` says once, and only if, the load is committed."""
-        return committed_name(self.run_id)
-
-
-def committed_name(run_id: str) -> str:
-    """What a run's login says in its setting `application_name` after the load was committed."""
-    return f"dbtether-restored-{run_id}"
-
 
 @dataclass(frozen=True, slots=True, repr=False)
 class CheckSecrets:
