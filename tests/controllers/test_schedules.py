@@ -21,8 +21,11 @@ from dbtether.controllers.executor import Applying, Executor, ReadOnly
 from dbtether.controllers.platformsecrets import PlatformSecrets
 from dbtether.controllers.servers import Servers
 from dbtether.controllers.storages import Storages
+from dbtether.errors import Blocked
+from dbtether.operator.limits import ReadOnlyStore
 from dbtether.runtime.overlay import MemoryStore
 from dbtether.runtime.reconcile import Again, Done, Outcome
+from dbtether.runtime.store import Store
 from dbtether.storage.folder import Folder
 
 START = datetime(2026, 3, 1, 1, 30, tzinfo=UTC)
@@ -47,12 +50,13 @@ class Clock:
 
     @property
     def controller(self) -> BackupScheduleController:
-        secrets = PlatformSecrets(self.counted, None)
+        return self.over(self.counted)
+
+    def over(self, store: Store) -> BackupScheduleController:
+        secrets = PlatformSecrets(store, None)
         storages = Storages(secrets, self.folder, may_write=True)
         servers = Servers(secrets, {})
-        return BackupScheduleController(
-            World(self.counted, servers, storages, Directory(), self.executor, lambda: self.time)
-        )
+        return BackupScheduleController(World(store, servers, storages, Directory(), self.executor, lambda: self.time))
 
     async def look(self, key: Key = NIGHTLY) -> Outcome:
         self.counted.writes.clear()
@@ -440,3 +444,46 @@ async def test_what_would_go_is_not_looked_for_again_until_a_person_confirms_it(
         (tmp_path / "backups").rename(tmp_path / "away")
         await world.at("2026-03-13T03:00:00")
         assert await world.status() == status, "the store was not asked"
+
+
+@scenario
+async def test_a_storage_that_goes_and_comes_back_has_retention_go_on_where_it_failed(tmp_path: Path) -> None:
+    async with clock(tmp_path) as world:
+        await world.schedule(retention={"keepLast": 1}, alertAfter="26h")
+        await world.look()
+        await days(world, 1)
+        await world.at("2026-03-02T02:00:00")
+        await world.finish()
+        (tmp_path / "backups").rename(tmp_path / "away")
+        await world.at("2026-03-02T02:10:00")
+        storage = await world.store.get(Key("BackupStorage", "", "folder"))
+        assert storage is not None
+        storage = await world.store.write_status(storage, {"phase": "Failed"})
+        assert await world.at("2026-03-02T03:00:00") == Again(25 * 3600.0), "it alarms in time all the same"
+        assert await world.condition("Ready") == ("False", "StorageNotReady")
+        assert await world.condition("Retained") == ("False", "BucketNotFound")
+        assert await world.condition("Fresh") == ("True", "Ready")
+        await world.at("2026-03-03T05:00:00")
+        assert await world.condition("Fresh") == ("False", "BackupOverdue")
+        (tmp_path / "away").rename(tmp_path / "backups")
+        await world.store.write_status(storage, {"phase": "Ready"})
+        await world.at("2026-03-03T05:01:00")
+        assert len(world.objects()) == 1
+        assert await world.condition("Retained") == ("True", "Ready")
+
+        await world.schedule(retention=None, alertAfter=None)
+        await world.look()
+        assert (await world.condition("Retained"), await world.condition("Fresh")) == (None, None)
+
+
+@scenario
+async def test_an_operator_that_only_reads_starts_nothing_and_tells_how_old_the_last_one_is(tmp_path: Path) -> None:
+    async with clock(tmp_path) as world:
+        await world.schedule(alertAfter="2h")
+        await world.look()
+        controller = world.over(ReadOnlyStore(world.store))
+        world.time = START + 3 * HOUR
+        with pytest.raises(Blocked, match="did not: create Backup team/nightly-"):
+            await controller.reconcile(NIGHTLY)
+        assert await world.backups() == []
+        assert await world.condition("Fresh") == ("False", "BackupOverdue")

@@ -1,7 +1,7 @@
 """The controller of BackupSchedules: starts backups by the clock, and lets go of those that nothing keeps."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -10,7 +10,7 @@ from dbtether.api.backupschedule import BackupSchedulePhase, BackupScheduleSpec,
 from dbtether.api.kinds import CONFIRM_PRUNE, SCHEDULE_LABEL
 from dbtether.api.resource import Key, Owner, Resource
 from dbtether.api.times import instant_of, instant_text
-from dbtether.api.validation import validate_resource
+from dbtether.api.validation import check, validate_resource
 from dbtether.backup.schedule import Tick, next_time, run_id_of, tick
 from dbtether.controllers.base import Controller, Waiting
 from dbtether.controllers.report import Level, Remark, Report
@@ -40,20 +40,16 @@ class _Look:
     made: tuple[Made, ...]
     now: datetime
 
-    def fields(self) -> dict[str, Any]:
-        """What the status tells of its Backups, however the rest goes."""
-        return {"managedBackups": sum(1 for one in self.made if one.phase is RunPhase.COMPLETED)}
-
-    @property
-    def fresh(self) -> Remark | None:
-        """Whether the last good backup is young enough; None where nobody asked."""
-        return freshness(self.spec, self.resource, self.last, self.now)
-
     @property
     def last(self) -> datetime | None:
         """When the last good backup ended, also when its Backup is gone."""
         known = instant_of(self.resource.status, "lastSuccessfulBackup")
         return max((time for time in (known, last_success(self.made)) if time is not None), default=None)
+
+    @property
+    def alarm(self) -> datetime | None:
+        """When it begins to be too old."""
+        return alarm_time(self.spec, self.resource, self.last)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +82,8 @@ class BackupScheduleController(Controller):
         try:
             target = await schedule_target(self.world, resource, spec)
         except Waiting as waiting:
-            return await self._wait(look, waiting)
+            # The last good backup grows old meanwhile.
+            raise Waiting(waiting.reason, waiting.message, again_seconds=_seconds_until(look, look.alarm)) from None
         for one in failed_beyond(made, spec.failed_history_limit):
             await self.world.store.delete_resource(one.resource)
         retention = await self._retention(look, target)
@@ -96,15 +93,8 @@ class BackupScheduleController(Controller):
             None if ticked is None else ticked.next,
             look.now + _RETENTION_AGAIN if retention.tried_again else None,
         ]
-        return _again(look, *times)
-
-    async def _wait(self, look: _Look, waiting: Waiting) -> Outcome:
-        """Say what must be there first; the last good backup grows old meanwhile."""
-        remarks = () if look.fresh is None else (look.fresh,)
-        phase, fields = _phase(look.spec), look.fields()
-        report = Report(phase, Level.PROGRESSING, waiting.reason, waiting.message, fields, remarks=remarks)
-        await self._report(look.resource, report)
-        return _again(look)
+        seconds = _seconds_until(look, look.alarm, *times)
+        return Done() if seconds is None else Again(seconds)
 
     async def _start(self, look: _Look) -> Tick:
         """Start what is due, and say what was; `due` is None where nothing was started."""
@@ -179,14 +169,14 @@ class BackupScheduleController(Controller):
 
     async def _tell(self, look: _Look, ticked: Tick | None, retention: _Retention) -> None:
         fields = {
-            **look.fields(),
+            "managedBackups": sum(1 for one in look.made if one.phase is RunPhase.COMPLETED),
             **retention.fields,
             "lastSuccessfulBackup": None if look.last is None else instant_text(look.last),
             "nextScheduledTime": None if ticked is None else instant_text(ticked.next),
         }
         if ticked is not None and ticked.due is not None:
             fields["lastBackupTime"] = instant_text(look.now)
-        fresh, remark = look.fresh, retention.remark
+        fresh, remark = freshness(look.spec, look.resource, look.last, look.now), retention.remark
         reason, message, warns = "Ready", _sentence(ticked), False
         if fresh is not None and not fresh.holds:
             reason, message, warns = fresh.reason, fresh.message, True
@@ -194,11 +184,21 @@ class BackupScheduleController(Controller):
             reason, message, warns = "RetentionIncomplete", remark.message, True
         remarks = tuple(one for one in (fresh, remark) if one is not None)
         report = Report(_phase(look.spec), Level.READY, reason, message, fields, warns=warns, remarks=remarks)
-        await self._report(look.resource, report)
+        await self.world.write(look.resource, report)
+
+    async def _report(self, resource: Resource, report: Report) -> None:
+        """A look that did not come to its end tells how old the last good backup is, and what retention left undone."""
+        last = instant_of(resource.status, "lastSuccessfulBackup")
+        spec, _ = check(BackupScheduleSpec, resource.key, resource.spec)
+        fresh = None if spec is None else freshness(spec, resource, last, self.world.now())
+        remarks = tuple(one for one in (fresh, _remark_before(resource)) if one is not None)
+        await super()._report(resource, replace(report, remarks=remarks))
 
     def phase(self, resource: Resource, wanted: str) -> str:
         """What the kind's status knows: Active, Suspended or Failed."""
-        return wanted if wanted in tuple(BackupSchedulePhase) else BackupSchedulePhase.ACTIVE
+        if wanted in tuple(BackupSchedulePhase):
+            return wanted
+        return BackupSchedulePhase.SUSPENDED if resource.spec.get("suspend") is True else BackupSchedulePhase.ACTIVE
 
     def made_nothing(self, resource: Resource) -> bool:
         """Its Backups go with it."""
@@ -224,11 +224,10 @@ def _tick(look: _Look) -> Tick:
     return tick(spec.schedule, spec.time_zone, planned, look.now, deadline)
 
 
-def _again(look: _Look, *times: datetime | None) -> Outcome:
-    """At the first of these times, or when the schedule begins to alarm."""
-    alarm = alarm_time(look.spec, look.resource, look.last)
-    to_come = [time for time in (*times, alarm) if time is not None and time > look.now]
-    return Again((min(to_come) - look.now) / timedelta(seconds=1)) if to_come else Done()
+def _seconds_until(look: _Look, *times: datetime | None) -> float | None:
+    """How long until the first of the times to come."""
+    to_come = [time for time in times if time is not None and time > look.now]
+    return (min(to_come) - look.now) / timedelta(seconds=1) if to_come else None
 
 
 def _is_due(look: _Look, before: Remark | None) -> bool:

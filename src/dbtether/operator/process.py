@@ -4,10 +4,13 @@ import logging
 import os
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
 
+from dbtether.api.resource import Resource
 from dbtether.controllers.admission import admit
 from dbtether.controllers.engine import Engine, opened_engine
 from dbtether.controllers.executor import Applying, ReadOnly
+from dbtether.operator import schedulegauges
 from dbtether.operator.certificate import webhook_certificate
 from dbtether.operator.limits import ReadOnlyStore, leading_only
 from dbtether.operator.settings import OperatorSettings
@@ -143,6 +146,18 @@ class Operator:
         self._metrics.gauge(
             "dbtether_resources", "Resources by kind and phase", ("kind", "phase"), self._resources_by_phase
         )
+        self._metrics.gauge(
+            "dbtether_last_successful_backup_timestamp_seconds",
+            "When the last good backup of a BackupSchedule ended",
+            schedulegauges.LABELS,
+            lambda: schedulegauges.last_successes(self._schedules()),
+        )
+        self._metrics.gauge(
+            "dbtether_backup_overdue",
+            "1 while the last good backup of a BackupSchedule is older than its alertAfter",
+            schedulegauges.LABELS,
+            lambda: schedulegauges.overdue(self._schedules(), datetime.now(UTC)),
+        )
 
     def _queue_statistics(self) -> QueueStatistics:
         return self._engine.loop.queue_statistics if self._engine is not None else _NOTHING_QUEUED
@@ -152,6 +167,9 @@ class Operator:
             return []
         servers = self._engine.world.servers.opened()
         return [((name,), server.pool.open_connections) for name, server in sorted(servers.items())]
+
+    def _schedules(self) -> Iterable[Resource]:
+        return [] if self._store is None else self._store.cached("BackupSchedule")
 
     def _resources_by_phase(self) -> Iterable[tuple[tuple[str, ...], float]]:
         if self._store is None:
