@@ -47,6 +47,7 @@ def judge(text: str) -> Judged:
 RUN = {
     "a table": 'CREATE TABLE "public"."t" ("a" integer DEFAULT 1)',
     "an unlogged table": "CREATE UNLOGGED TABLE t (a int)",
+    "an unlogged sequence": "CREATE UNLOGGED SEQUENCE s START WITH 1 INCREMENT BY 1",
     "a view": "CREATE OR REPLACE VIEW v AS SELECT 'COMMIT; RESET ROLE'",
     "a routine with a body of statements": "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT 1; SELECT 2; END",
     "a routine that says what no statement may": "CREATE PROCEDURE p() AS $_$ BEGIN COMMIT; RESET ROLE; END $_$",

@@ -41,6 +41,7 @@ _MADE: tuple[tuple[str, ...], ...] = (
     *_RELATIONS,
     ("MATERIALIZED", "VIEW"),
     ("SEQUENCE",),
+    ("UNLOGGED", "SEQUENCE"),
     ("INDEX",),
     ("UNIQUE", "INDEX"),
     ("TYPE",),
