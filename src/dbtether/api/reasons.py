@@ -88,6 +88,7 @@ class Reason(StrEnum):
     EXTENSION_NOT_AVAILABLE = "ExtensionNotAvailable"
     EXTENSION_NOT_ALLOWED = "ExtensionNotAllowed"
     EXTENSION_NEEDS_PRELOAD = "ExtensionNeedsPreload"
+    LOCALE_NOT_AVAILABLE = "LocaleNotAvailable"
     TEMPLATE_IN_USE = "TemplateInUse"
     LOGIN_FAILED = "LoginFailed"
     PASSWORD_REJECTED = "PasswordRejected"  # noqa: S105
@@ -121,6 +122,7 @@ class Reason(StrEnum):
     RESTORE_FAILED = "RestoreFailed"
     ALREADY_RESTORED = "AlreadyRestored"
     TARGET_NOT_EMPTY = "TargetNotEmpty"
+    TOO_MANY_OBJECTS = "TooManyObjects"
 
 
 @dataclass(frozen=True, slots=True)
@@ -387,6 +389,10 @@ EXPLANATIONS: Mapping[Reason, Explanation] = {
         "The extension works only when the server loads it at start.",
         "Add it to shared_preload_libraries and restart the server.",
     ),
+    Reason.LOCALE_NOT_AVAILABLE: _explain(
+        "The server does not have the locale that a database shall sort by.",
+        "Have it installed on the server, or choose one that the server has, as the message says.",
+    ),
     Reason.TEMPLATE_IN_USE: _explain(
         "Somebody is connected to the template database.",
         "Use template0, or close the sessions; it is tried again by itself.",
@@ -499,5 +505,9 @@ EXPLANATIONS: Mapping[Reason, Explanation] = {
     Reason.TARGET_NOT_EMPTY: _explain(
         "The target database has objects already.",
         "Restore into an empty database, or set spec.onConflict to drop or overwrite.",
+    ),
+    Reason.TOO_MANY_OBJECTS: _explain(
+        "A restore in one transaction would need more locks than the server has room for.",
+        "Have max_locks_per_transaction raised, or set spec.onConflict to drop.",
     ),
 }

@@ -55,6 +55,21 @@ def borrowed(
     )
 
 
+def inheritance(role: str, member: str, database: str, *, on: bool, as_role: str | None = None) -> Statement:
+    """Puts a membership's rights in force without SET ROLE (16+), or ends that; both within one transaction."""
+    return statement(
+        f"Lend the rights of {role} to {member} for this transaction"
+        if on
+        else f"Take the rights of {role} back from {member}",
+        database,
+        "GRANT {role} TO {member} WITH INHERIT {on}, SET TRUE",
+        as_role=as_role,
+        role=sql.Identifier(role),
+        member=sql.Identifier(member),
+        on=sql.SQL("TRUE" if on else "FALSE"),
+    )
+
+
 def has_rights_of(server: ServerFacts, role: Role) -> bool:
     """Whether the admin has the role's rights already by a membership of its own."""
     return role.name == server.admin or any(

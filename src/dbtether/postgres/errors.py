@@ -57,6 +57,9 @@ BLOCKED: dict[str, str] = {
 # In the text of every extension that refuses to be made without, whatever the SQLSTATE and the language.
 _PRELOAD = "shared_preload_libraries"
 _DEPENDENT_OBJECTS = "2BP01"
+# What CREATE DATABASE says of a locale that the operating system, or the server's build, does not have.
+_LACKS_LOCALE = frozenset({"42809", "0A000"})
+_LOCALE = re.compile(r"\b(?:locale|LC_COLLATE|LC_CTYPE|ICU)\b")
 _SERVER_PREFIX = re.compile(r"^connection to server at .* failed:")
 _VERBOSE = re.compile(r"\b[A-Z][^:\n]*:\s+([0-9A-Z]{5}):\s+([^\n]*)")
 
@@ -95,6 +98,8 @@ def classify(error: psycopg.Error, doing: str) -> DbtetherError:
     suffix = f" (SQLSTATE {sqlstate})"
     if _PRELOAD in message:
         return Blocked("ExtensionNeedsPreload", f"{text}{suffix}; add it there and restart the server")
+    if sqlstate in _LACKS_LOCALE and _LOCALE.search(message):
+        return Blocked("LocaleNotAvailable", f"{text}{suffix}; have it installed on the server, or use one that is")
     return Blocked(BLOCKED.get(sqlstate or "", "StatementRefused"), text + suffix)
 
 

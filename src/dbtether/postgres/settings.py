@@ -9,7 +9,7 @@ from psycopg import sql
 from dbtether.postgres.statement import Statement, statement
 
 # Settings whose value is a list of names: each element is quoted by itself (PostgreSQL, `SET search_path`).
-_LISTS = frozenset({"search_path", "temp_tablespaces"})
+_LISTS = frozenset({"search_path", "temp_tablespaces", "session_preload_libraries", "local_preload_libraries"})
 _ELEMENT = re.compile(r'(?:^|,)\s*(?:"((?:[^"]|"")*)"\s*(?=,|$)|([^,]*))')
 
 

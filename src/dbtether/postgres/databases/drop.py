@@ -43,7 +43,7 @@ def plan_drop(name: str, marker: Marker, names: RoleNames, observed: ObservedDat
         return ()
     statements: list[Statement] = []
     if observed.database is not None and observed.database.owner in {names.owner, *observed.known_owners}:
-        statements += _database(name, names, observed)
+        statements += dropped_database(observed, acting_as(observed.server, names.owner))
     statements += _groups(names, observed)
     if not administered_logins(owner, names):
         statements.append(
@@ -64,18 +64,33 @@ def administered_logins(owner: Role, names: RoleNames) -> tuple[str, ...]:
     return tuple(sorted({e.role for e in owner.memberships if e.admin_option and e.role not in own}))
 
 
-def _database(name: str, names: RoleNames, observed: ObservedDatabaseDrop) -> Iterator[Statement]:
-    server, database = observed.server, observed.database
+def dropped_database(observed: ObservedDatabaseDrop, as_role: str | None) -> Iterator[Statement]:
+    """What drops the observed database, with the rights of its owner."""
+    database = observed.database
     assert database is not None
-    as_role = acting_as(server, names.owner)
     if database.allows_connections and database.connection_limit != -2:
         yield statement(
-            f"Let nobody connect to database {name} any more",
+            f"Let nobody connect to database {database.name} any more",
             "",
             "ALTER DATABASE {name} WITH ALLOW_CONNECTIONS false",
             as_role=as_role,
-            name=sql.Identifier(name),
+            name=sql.Identifier(database.name),
         )
+    yield from ended_sessions_in(database.name, observed)
+    yield statement(
+        f"Drop database {database.name} with everything in it",
+        "",
+        "DROP DATABASE {name}",
+        as_role=as_role,
+        transactional=False,
+        destructive=True,
+        name=sql.Identifier(database.name),
+    )
+
+
+def ended_sessions_in(name: str, observed: ObservedDatabaseDrop) -> Iterator[Statement]:
+    """What ends the sessions in a database that is closed by then."""
+    server = observed.server
     if server.is_superuser:
         # All at once: also whoever came in after the look, and would make DROP wait for 5 s.
         yield statement(
@@ -88,19 +103,11 @@ def _database(name: str, names: RoleNames, observed: ObservedDatabaseDrop) -> It
             wait=termination_wait(server),
             name=sql.Literal(name),
         )
+        return
     for session in observed.sessions:
         role = observed.roles.get(session.user or "")
-        if role is not None and not server.is_superuser:
+        if role is not None:
             yield from ended_sessions(server, role, administrator_of(role, (), server), name)
-    yield statement(
-        f"Drop database {name} with everything in it",
-        "",
-        "DROP DATABASE {name}",
-        as_role=as_role,
-        transactional=False,
-        destructive=True,
-        name=sql.Identifier(name),
-    )
 
 
 def _groups(names: RoleNames, observed: ObservedDatabaseDrop) -> Iterator[Statement]:

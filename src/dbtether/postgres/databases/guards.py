@@ -245,15 +245,15 @@ def untrusted_needs_superuser(desired: DesiredDatabase, observed: ObservedDataba
     return None
 
 
-# They can be installed without, and then every use of them fails.
-_PRELOADED = frozenset({"pg_stat_statements", "pg_stat_monitor", "pg_cron", "pgaudit", "timescaledb", "citus"})
+NEED_PRELOAD = frozenset({"pg_stat_statements", "pg_stat_monitor", "pg_cron", "pgaudit", "timescaledb", "citus"})
+"""They can be installed without, and then every use of them fails."""
 
 
 def extension_needs_preload(desired: DesiredDatabase, observed: ObservedDatabase) -> Verdict:
     """Only whoever runs the server can have a library loaded at its start."""
     installed = {extension.name for extension in (observed.inside.extensions if observed.inside else ())}
     for extension in desired.extensions:
-        if extension.name in _PRELOADED - installed and observed.server.lacks_preloaded(extension.name):
+        if extension.name in NEED_PRELOAD - installed and observed.server.lacks_preloaded(extension.name):
             return Blocked(
                 "ExtensionNeedsPreload",
                 f"Extension {extension.name} works only when the server loads it at start: have {extension.name} added "

@@ -12,6 +12,7 @@ from psycopg import sql
 
 from dbtether.api.names import ROLE_PREFIX, Group
 from dbtether.errors import Blocked
+from dbtether.postgres.borrow import inheritance
 from dbtether.postgres.databases.model import DesiredDatabase, Inside, ObservedDatabase, OwnedObject
 from dbtether.postgres.databases.powers import acting_as, acting_for
 from dbtether.postgres.grants.model import ObjectKind, group_privileges
@@ -184,7 +185,7 @@ def _database(desired: DesiredDatabase, observed: ObservedDatabase, previous: st
     server, owner = observed.server, desired.roles.owner
     lends = server.acts_as_owner and previous != server.admin
     if lends:
-        yield _inherit(desired, owner, server.admin, on=True, as_role=None)
+        yield inheritance(owner, server.admin, desired.name, on=True)
     wanted = wanted_owner(desired, observed)
     yield statement(
         f"Make {wanted} the owner of database {desired.name}, which was {previous}'s",
@@ -194,7 +195,7 @@ def _database(desired: DesiredDatabase, observed: ObservedDatabase, previous: st
         owner=sql.Identifier(wanted),
     )
     if lends:
-        yield _inherit(desired, owner, server.admin, on=False, as_role=None)
+        yield inheritance(owner, server.admin, desired.name, on=False)
     if server.acts_as_owner and previous == server.admin:
         yield _connect(desired, server.admin, owner)
     role = _ordinary_previous(desired, observed)
@@ -221,20 +222,6 @@ def _connect(desired: DesiredDatabase, role: str, as_role: str | None) -> Statem
     )
 
 
-def _inherit(desired: DesiredDatabase, role: str, member: str, *, on: bool, as_role: str | None) -> Statement:
-    return statement(
-        f"Lend the rights of {role} to {member} for this transaction"
-        if on
-        else f"Take the rights of {role} back from {member}",
-        desired.name,
-        "GRANT {role} TO {member} WITH INHERIT {on}, SET TRUE",
-        as_role=as_role,
-        role=sql.Identifier(role),
-        member=sql.Identifier(member),
-        on=sql.SQL("TRUE" if on else "FALSE"),
-    )
-
-
 # ---- schemas
 
 
@@ -253,7 +240,7 @@ def schema_owners(desired: DesiredDatabase, observed: ObservedDatabase, inside: 
         move = _move(desired, OwnedObject("SCHEMA", "", schema.name), wanted, acting_as(observed.server, owner_role))
         if observed.server.acts_as_owner and owner in desired.roles.groups.values():
             # Acting as the group would not do: it must be both in the old owner and in the new one.
-            lent = partial(_inherit, desired, owner, owner_role, as_role=owner_role)
+            lent = partial(inheritance, owner, owner_role, desired.name, as_role=owner_role)
             yield from (lent(on=True), move, lent(on=False))
         else:
             yield move

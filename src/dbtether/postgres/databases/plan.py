@@ -52,7 +52,7 @@ def plan(desired: DesiredDatabase, observed: ObservedDatabase) -> tuple[Statemen
     inside = observed.inside
     statements = [*_roles(desired, observed), *_database(desired, observed)]
     if inside is not None:
-        statements += _inside(desired, observed, inside)
+        statements += inside_statements(desired, observed, inside)
         statements += leave_allies(desired, observed)
     statements += dropped_grant_groups(desired, observed)
     return tuple(statements)
@@ -189,7 +189,7 @@ def _join(server: ServerFacts, role: str, member: str, *, as_role: str | None) -
 def _database(desired: DesiredDatabase, observed: ObservedDatabase) -> Iterator[Statement]:
     database, owner = observed.database, desired.roles.owner
     if database is None:
-        yield _create_database(desired)
+        yield created_database(desired)
     else:
         owner = database.owner
     as_role = acting_for(desired, observed.server, owner)
@@ -223,17 +223,18 @@ def is_unfinished(desired: DesiredDatabase, database: Database) -> bool:
     return marker_in(database.comment) != desired.marker
 
 
-def _create_database(desired: DesiredDatabase) -> Statement:
+def created_database(desired: DesiredDatabase) -> Statement:
+    """CREATE DATABASE, closed to connections."""
     options: list[sql.Composable] = []
     if desired.encoding:
         options.append(sql.SQL(" ENCODING {}").format(sql.Literal(desired.encoding)))
     if desired.locale_provider:
         options.append(sql.SQL(" LOCALE_PROVIDER {}").format(sql.Identifier(desired.locale_provider)))
     if desired.locale_provider == "builtin":
-        # It has no locale but these two everywhere, and needs one.
-        builtin = "C.UTF-8" if desired.encoding in (None, "UTF8") else "C"
+        # It needs a locale, and everywhere it has these two.
+        builtin = desired.icu_locale or ("C.UTF-8" if desired.encoding in (None, "UTF8") else "C")
         options.append(sql.SQL(" BUILTIN_LOCALE {}").format(sql.Literal(builtin)))
-    if desired.icu_locale:
+    elif desired.icu_locale:
         options.append(sql.SQL(" ICU_LOCALE {}").format(sql.Literal(desired.icu_locale)))
     if desired.lc_collate:
         options.append(sql.SQL(" LC_COLLATE {}").format(sql.Literal(desired.lc_collate)))
@@ -295,7 +296,8 @@ def _properties(desired: DesiredDatabase, database: Database | None, as_role: st
         )
 
 
-def _inside(desired: DesiredDatabase, observed: ObservedDatabase, inside: Inside) -> Iterator[Statement]:
+def inside_statements(desired: DesiredDatabase, observed: ObservedDatabase, inside: Inside) -> Iterator[Statement]:
+    """What makes schemas, privileges and extensions in the database as desired."""
     yield from _schemas(desired, observed, inside)
     yield from _schema_privileges(desired, observed, inside)
     yield from _default_privileges(desired, observed, inside)

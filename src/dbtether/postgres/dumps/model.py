@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from dbtether.api.names import ROLE_PREFIX, Group
-from dbtether.postgres.roles.model import Role, RoleNames
+from dbtether.postgres.roles.model import Dependents, Role, RoleNames
 from dbtether.postgres.server.model import ServerFacts
 
 RUN_PREFIX = f"{ROLE_PREFIX}run_"
@@ -51,7 +51,7 @@ class DumpSource:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class DesiredRunLogin:
-    """A login for one run: it reads one database, and expires by itself. The repr never shows the verifier."""
+    """A login for one run: it works in one database, and expires by itself. The repr never shows the verifier."""
 
     name: str
     comment: str
@@ -60,6 +60,8 @@ class DesiredRunLogin:
     groups: tuple[Group, ...]
     expires: datetime
     verifier: str = field(compare=False)
+    inherits: bool = True
+    """Whether it has its groups' rights by itself; else it may only become one of them."""
 
     def __repr__(self) -> str:
         return f"DesiredRunLogin({self.name!r}, database={self.database!r}, groups={self.groups})"
@@ -71,3 +73,7 @@ class ObservedRunLogin:
 
     server: ServerFacts
     role: Role | None
+    dependents: Dependents = field(default_factory=Dependents)
+    """What it has in databases: a dump's login has nothing, a restored dump may have given it something."""
+    roles: Mapping[str, Role] = field(default_factory=dict)
+    """The owner and group roles of the databases where it has something."""

@@ -6,11 +6,14 @@ from psycopg import sql
 
 from dbtether.postgres.databases.powers import acting_as
 from dbtether.postgres.dumps.model import COMMENT_PREFIX, DesiredRunLogin, ObservedRunLogin
+from dbtether.postgres.grants.model import ObjectKind
+from dbtether.postgres.grants.plan import object_grants
+from dbtether.postgres.roles.drop import ObservedDrop, drop_of
+from dbtether.postgres.roles.model import Dependents
 from dbtether.postgres.roles.plan import administrator_of
-from dbtether.postgres.roles.sessions import ended_sessions
 from dbtether.postgres.statement import SecretLiteral, Statement, statement
 
-# pg_dump and a preflight beside it.
+# pg_dump or a load, and a look beside it.
 _CONNECTIONS = 4
 
 
@@ -36,9 +39,10 @@ def _role(desired: DesiredRunLogin, observed: ObservedRunLogin) -> Iterator[Stat
     yield statement(
         f"Create login {desired.name} for this run, until {desired.expires.isoformat()}",
         "",
-        "CREATE ROLE {name} WITH LOGIN CONNECTION LIMIT {limit} VALID UNTIL {expires} PASSWORD {password}",
+        "CREATE ROLE {name} WITH LOGIN{inherit} CONNECTION LIMIT {limit} VALID UNTIL {expires} PASSWORD {password}",
         as_role=owner,
         name=name,
+        inherit=sql.SQL("" if desired.inherits else " NOINHERIT"),
         limit=sql.Literal(_CONNECTIONS),
         expires=expires,
         password=password,
@@ -55,7 +59,9 @@ def _role(desired: DesiredRunLogin, observed: ObservedRunLogin) -> Iterator[Stat
 
 def _memberships(desired: DesiredRunLogin, observed: ObservedRunLogin) -> Iterator[Statement]:
     has = set() if observed.role is None else {edge.role for edge in observed.role.memberships}
-    options = sql.SQL(" WITH INHERIT TRUE, SET FALSE" if observed.server.memberships_have_options else "")
+    options = sql.SQL("")
+    if observed.server.memberships_have_options:
+        options = sql.SQL(" WITH INHERIT TRUE, SET FALSE" if desired.inherits else " WITH INHERIT FALSE, SET TRUE")
     for group in desired.groups:
         if (role := desired.roles.groups[group]) not in has:
             yield statement(
@@ -70,27 +76,34 @@ def _memberships(desired: DesiredRunLogin, observed: ObservedRunLogin) -> Iterat
 
 
 def plan_end(observed: ObservedRunLogin) -> tuple[Statement, ...]:
-    """What ends a run's sessions and drops its login; empty when it is gone, or was not made for a run."""
-    role = observed.role
+    """What ends a run's sessions and drops its login; empty when it is gone, or was not made for a run.
+
+    What it owns in a database goes to the admins' group there; a database that it loaded into is to be dropped
+    before, where that is what shall become of it.
+    """
+    role, server = observed.role, observed.server
     if role is None or not (role.comment or "").startswith(COMMENT_PREFIX):
         return ()
-    administrator = administrator_of(role, (), observed.server)
-    return (
-        statement(
-            f"Let nobody log in as {role.name} any more",
-            "",
-            "ALTER ROLE {name} NOLOGIN",
-            as_role=administrator,
-            name=sql.Identifier(role.name),
-        ),
-        *ended_sessions(observed.server, role, administrator),
-        statement(
-            f"Drop login {role.name}, whose run is over",
-            "",
-            "DROP ROLE {name}",
-            as_role=administrator,
-            destructive=True,
-            new_transaction=True,
-            name=sql.Identifier(role.name),
-        ),
+    connects = [
+        item
+        for place in role.on_databases
+        for item in object_grants(
+            ObjectKind.DATABASE,
+            place.database,
+            [(place.database,)],
+            {role.name: frozenset()},
+            place.acl,
+            place.owner,
+            as_role=administrator_of(role, (), server),
+            run_in="",
+        )
+    ]
+    # Privileges on databases are taken back above, by their grantors. Inside, what the admins' group has granted it
+    # is taken back with that group's rights alone, so hand over everywhere, whether it owns something or not.
+    places = dict.fromkeys(observed.dependents.databases, 1)
+    return drop_of(
+        role,
+        ObservedDrop(server, role, Dependents(owned=places), observed.roles),
+        f"Drop login {role.name}, whose run is over",
+        connects,
     )

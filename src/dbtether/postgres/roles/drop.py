@@ -4,7 +4,7 @@ NOLOGIN, end its sessions, then in each database hand over what it owns and drop
 DROP ROLE. DROP OWNED before REASSIGN OWNED would drop tables (PostgreSQL documentation, section 22.4).
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from psycopg import sql
@@ -36,18 +36,26 @@ def plan_drop(name: str, marker: Marker, observed: ObservedDrop) -> tuple[Statem
     role = observed.role
     if role is None or parse_marker(role.comment) != marker:
         return ()
+    return drop_of(role, observed, f"Drop login {name}")
+
+
+def drop_of(
+    role: Role, observed: ObservedDrop, purpose: str, privileges: Sequence[Statement] = ()
+) -> tuple[Statement, ...]:
+    """What drops a login, whosever it is; `privileges` are what it must lose first by its grantors' doing."""
     administrator = administrator_of(role, (), observed.server)
     return (
         *_close(observed, role, administrator),
+        *privileges,
         *_hand_over(observed, role, administrator),
         statement(
-            f"Drop login {name}",
+            purpose,
             "",
             "DROP ROLE {name}",
             as_role=administrator,
             destructive=True,
             new_transaction=True,
-            name=sql.Identifier(name),
+            name=sql.Identifier(role.name),
         ),
     )
 

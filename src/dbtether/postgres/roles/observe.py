@@ -49,7 +49,7 @@ SELECT r.rolname::text AS role, coalesce(d.datname::text, '') AS database, s.set
  WHERE r.rolname = ANY(%s)
 """
 
-# By pg_shdepend's index: the privileges of a few logins, not those of all databases.
+# By pg_shdepend's index: the privileges of a few logins, not those of all databases. A run's login has some, too.
 DATABASE_PRIVILEGES = """
 SELECT r.rolname::text AS role, d.datname::text AS database, pg_catalog.pg_get_userbyid(d.datdba)::text AS owner,
        x.privilege_type::text AS privilege, x.is_grantable AS grantable,
@@ -59,7 +59,7 @@ SELECT r.rolname::text AS role, d.datname::text AS database, pg_catalog.pg_get_u
    AND s.classid = 'pg_catalog.pg_database'::pg_catalog.regclass AND s.dbid = 0 AND s.deptype = 'a'
   JOIN pg_catalog.pg_database d ON d.oid = s.objid
  CROSS JOIN LATERAL pg_catalog.aclexplode(d.datacl) x
- WHERE r.rolname = ANY(%s) AND r.rolname !~ '^dbtether_' AND x.grantee = r.oid
+ WHERE r.rolname = ANY(%s) AND r.rolname !~ '^dbtether_(?!run_)' AND x.grantee = r.oid
  ORDER BY 1, 2, 4, 6
 """
 
