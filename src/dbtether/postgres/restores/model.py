@@ -5,14 +5,16 @@ role: none of them can be written by a tenant. Pure.
 """
 
 import re
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from dbtether.api.identifiers import MAX_IDENTIFIER_BYTES
 from dbtether.api.names import Marker, cut_bytes, parse_marker
 from dbtether.api.times import instant_problem, instant_text, parse_instant
-from dbtether.postgres.roles.model import Role
+from dbtether.postgres.databases.model import Database, DesiredDatabase, DesiredExtension, Session
+from dbtether.postgres.roles.model import Role, RoleNames
+from dbtether.postgres.server.model import ServerFacts
 
 _STAGING = "dbtether-staging: "
 _REPLACED = "dbtether-replaced: "
@@ -119,6 +121,32 @@ class Restores:
         return next((done.run_id for done in self.record if done.spec_hash == spec_hash), None)
 
 
+def restores_beside(
+    database: str,
+    marker: Marker,
+    owners: Collection[str],
+    beside: Iterable[Database],
+    record: tuple[Completed, ...],
+) -> Restores:
+    """What of the databases beside it belongs to this one: by name, owner and comment, all three.
+
+    A staging database without a comment that was never opened is one whose creation was interrupted.
+    """
+    staging, replaced = [], []
+    for found in beside:
+        run_id = run_beside(database, found.name)
+        if run_id is None or found.owner not in owners:
+            continue
+        made, kept = staging_in(found.name, found.comment), replaced_in(found.name, found.comment)
+        if found.comment is None and not found.allows_connections and found.name == staging_name(database, run_id):
+            staging.append(Staging(found.name, run_id, None))
+        elif made is not None and (made.run_id, made.marker) == (run_id, marker):
+            staging.append(made)
+        elif kept is not None and (kept.run_id, kept.marker) == (run_id, marker):
+            replaced.append(kept)
+    return Restores(record, tuple(staging), tuple(replaced))
+
+
 def staging_comment(marker: Marker, run_id: str, *, is_swapping: bool = False) -> str:
     """What says that a database is a run's, and whether the other one was closed for it."""
     return f"{_STAGING}{_plain(marker)} run {run_id}{_SWAPPING if is_swapping else ''}"
@@ -178,3 +206,113 @@ def committed_name(run_id: str) -> str:
 def committed_run(role: Role, run_id: str) -> bool:
     """Whether the load of a run was committed, as its login's own settings tell."""
     return f"application_name={committed_name(run_id)}" in role.settings.get("", ())
+
+
+@dataclass(frozen=True, slots=True)
+class DesiredLocale:
+    """How a database that is to be made sorts, in the words of pg_database."""
+
+    encoding: str
+    provider: str
+    """`libc`, `icu` or `builtin`."""
+    collate: str
+    ctype: str
+    locale: str | None = None
+    """Of the providers `icu` and `builtin`."""
+
+    @classmethod
+    def of(cls, database: Database) -> "DesiredLocale":
+        """That of a database as it is."""
+        return cls(
+            database.encoding, database.locale_provider, database.lc_collate, database.lc_ctype, database.icu_locale
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class DesiredStaging:
+    """A database for a run to load into, as the Database resource wants its own."""
+
+    target: DesiredDatabase
+    run_id: str
+    locale: DesiredLocale
+    extensions: tuple[DesiredExtension, ...] = ()
+    """All that it shall have (`extensions_for`)."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return staging_name(self.target.name, self.run_id)
+
+
+@dataclass(frozen=True, slots=True)
+class DesiredSwap:
+    """One database takes another's place, which is kept: a staging database, or, to go back, a replaced one."""
+
+    database: str
+    """The name that changes hands."""
+    marker: Marker
+    roles: RoleNames
+    run_id: str
+    """Of the run that swaps: the one that has the name now is called after it."""
+    incoming: str
+    """The name of the one that takes its place."""
+    expires: datetime
+    """How long the one that gives way is kept."""
+    completed: Completed | None = None
+    """What is recorded in the same transaction; nothing when a person goes back."""
+    known_owners: frozenset[str] = frozenset()
+    """Roles beside the owner role that own the database by the resource's own doing."""
+
+    @property
+    def outgoing(self) -> str:
+        """The name of the one that gives way, from then on."""
+        return replaced_name(self.database, self.run_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Obstacles:
+    """What keeps a database from being renamed, or would stay with it."""
+
+    prepared: tuple[str, ...] = ()
+    """Prepared transactions, by their identifiers."""
+    slots: tuple[str, ...] = ()
+    """Logical replication slots."""
+    subscriptions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedSwap:
+    """Everything a swap looks at."""
+
+    server: ServerFacts
+    target: Database | None
+    incoming: Database | None
+    outgoing: Database | None = None
+    """What has the name already that the target is to get: the swap is done when nothing is coming in any more."""
+    roles: Mapping[str, Role] = field(default_factory=dict)
+    """The database's own, the owners, those that are connected, and those with settings in either."""
+    sessions: Mapping[str, tuple[Session, ...]] = field(default_factory=dict)
+    """By database."""
+    role_settings: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
+    """`name=value` items, by database and role."""
+    obstacles: Mapping[str, Obstacles] = field(default_factory=dict)
+    """By database."""
+    superuser_settings: frozenset[str] = frozenset()
+    """Settings that the admin may not set."""
+    record: tuple[Completed, ...] = ()
+    """What the readwrite group's comment tells."""
+    maintenance_database: str = ""
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the swap has been committed."""
+        return self.outgoing is not None and self.incoming is None and self.target is not None
+
+    @property
+    def is_swapping(self) -> bool:
+        """Whether the target was closed for this swap, and by nobody else."""
+        if self.incoming is None:
+            return False
+        name, comment = self.incoming.name, self.incoming.comment
+        found = staging_in(name, comment) or replaced_in(name, comment)
+        return found is not None and found.is_swapping

@@ -10,7 +10,7 @@ from typing import Self
 import psycopg
 from psycopg.rows import dict_row
 
-from dbtether.api.names import marker_in
+from dbtether.api.names import Group, Marker, marker_in
 from dbtether.postgres import apply as applying
 from dbtether.postgres.catalog import Catalog, Shared, observe_everything, observe_shared
 from dbtether.postgres.connection import ConnectParameters
@@ -22,8 +22,13 @@ from dbtether.postgres.dumps.observe import observe_dump_source, observe_expired
 from dbtether.postgres.errors import ConnectError, classify, connect_failure
 from dbtether.postgres.glance import glance_seconds
 from dbtether.postgres.pool import Connection, Pool
-from dbtether.postgres.restores.model import RestoreTarget
-from dbtether.postgres.restores.observe import observe_restore_target
+from dbtether.postgres.restores.model import Restores, RestoreTarget, record_in, restores_beside, run_beside
+from dbtether.postgres.restores.observe import (
+    Surroundings,
+    observe_names_beside,
+    observe_restore_target,
+    observe_surroundings,
+)
 from dbtether.postgres.roles.model import Belongings, Dependents, RoleNames
 from dbtether.postgres.roles.observe import DATABASE_OF_OWNER, DEPENDENTS, REACHED, SESSIONS, dependents_from_rows
 from dbtether.postgres.server.model import ServerFacts
@@ -147,6 +152,24 @@ class Server:
         """What is in a database that is to be restored into."""
         async with self._use(database, f"look into database {database}") as connection:
             return await observe_restore_target(connection, roles)
+
+    async def restores(
+        self, database: str, marker: Marker, roles: RoleNames, known_owners: Iterable[str] = ()
+    ) -> Restores:
+        """What restores have left beside a database: the record, staging databases and replaced ones."""
+        async with self._use(self.maintenance_database, "look for what restores have left") as connection:
+            names = await observe_names_beside(connection)
+        group = roles.groups[Group.READWRITE]
+        shared = await self.shared([group], [name for name in names if run_beside(database, name) is not None])
+        readwrite = shared.roles.get(group)
+        record = record_in(None if readwrite is None else readwrite.comment)
+        beside = [shared.databases[name] for name in names if name in shared.databases]
+        return restores_beside(database, marker, {roles.owner, *known_owners}, beside, record)
+
+    async def surroundings(self, databases: Sequence[str]) -> Surroundings:
+        """Who is in databases, which roles have settings there, and what is in a rename's way."""
+        async with self._use(self.maintenance_database, "look what surrounds a database") as connection:
+            return await observe_surroundings(connection, databases, self.facts.major)
 
     async def expired_runs(self, installation: str) -> tuple[str, ...]:
         """The logins that runs of the installation have left behind, and that have expired."""
