@@ -421,6 +421,14 @@ def test_a_metadata_name_that_gives_no_postgresql_name_is_refused(kind: str, nam
     assert [problem.line(Key(kind, "default", "x"))[: len(sentence)] for problem in problems] == [sentence]
 
 
+@pytest.mark.parametrize(("length", "problems"), [(63, 0), (64, 1)])
+def test_a_schedule_s_name_fits_the_label_of_its_backups(length: int, problems: int) -> None:
+    _, found = check(KINDS["BackupSchedule"].spec, Key("BackupSchedule", "default", "x" * length), SCHEDULE)
+    told = [problem.line(Key("BackupSchedule", "default", "x")) for problem in found]
+    sentence = "metadata.name: has 64 characters, and the label of its Backups carries 63 at most"
+    assert told == [f"{sentence} (BackupSchedule default/x)"] * problems
+
+
 def test_a_problem_names_the_resource_and_the_line_of_its_own_field() -> None:
     text = README_MANIFESTS.replace("port: 5432", "port: 70000")
     with pytest.raises(InvalidSpec) as caught:

@@ -174,6 +174,16 @@ def test_a_metadata_name_that_gives_no_postgresql_name_is_refused(
     assert "metadata.name gives no name" in answer.body["message"]
 
 
+@pytest.mark.parametrize(("length", "status"), [(63, 201), (64, 422)])
+def test_a_schedule_s_name_fits_the_label_of_its_backups(
+    crd_kube: Kube, namespace: str, length: int, status: int
+) -> None:
+    spec = {"databaseRef": {"name": "db"}, "storageRef": {"name": "s3"}, "schedule": "@daily"}
+    body = resource("BackupSchedule", "x" * length, spec)
+    path = f"{path_of('BackupSchedule', namespace)}?dryRun=All"
+    assert crd_kube.request("POST", path, body).status == status
+
+
 def test_nothing_that_depends_on_a_name_or_on_state_is_filled_in(crd_kube: Kube, namespace: str) -> None:
     specs: dict[str, dict[str, Any]] = {
         "DBCluster": {"endpoint": "db", "credentialsSecretRef": {"name": "a", "namespace": "b"}},

@@ -5,10 +5,13 @@ from typing import Annotated
 
 from dbtether.api.backup import DEFAULT_FILENAME_TEMPLATE, MAX_TTL, FilenameTemplate
 from dbtether.api.durations import Duration
+from dbtether.api.field_paths import Path
 from dbtether.api.fields import Choice, CronSchedule, TimeZone, between, duration
 from dbtether.api.model import KindStatus, SpecModel, StatusModel, Timestamp
 from dbtether.api.references import DatabaseRef, StorageRef
 
+MAX_NAME = 63
+"""As many characters as a label's value has."""
 Count = Annotated[int, between(0, 10_000)]
 Span = Annotated[Duration, duration("1s", MAX_TTL)]
 
@@ -64,6 +67,13 @@ class BackupScheduleSpec(SpecModel):
     """Age of the last good backup from which the condition Fresh is False."""
     failed_history_limit: Annotated[int, between(0, 100)] = 5
     """How many failed Backups are kept to look at."""
+
+    def context_problems(self, namespace: str, name: str) -> tuple[tuple[Path, str], ...]:
+        """A metadata.name that its Backups' label cannot carry."""
+        if len(name) <= MAX_NAME:
+            return ()
+        sentence = f"has {len(name)} characters, and the label of its Backups carries {MAX_NAME} at most"
+        return ((("metadata", "name"), sentence),)
 
 
 class BackupSchedulePhase(StrEnum):

@@ -7,6 +7,7 @@ passes here, and is judged by the admission policies of the chart, which see it.
 from collections.abc import Mapping
 from typing import Any
 
+from dbtether.api.backupschedule import MAX_NAME
 from dbtether.api.identifiers import RESERVED_DATABASES, RESERVED_ROLES
 from dbtether.crds.cel import Validation, strings, validation
 
@@ -25,7 +26,7 @@ def put_rules(kind: str, spec: dict[str, Any]) -> None:
 
 
 def at_root(kind: str) -> list[Validation]:
-    """The rules of a kind that need `metadata.name`, from which PostgreSQL's names are derived."""
+    """The rules of a kind that need `metadata.name`, from which other names are derived."""
     return list(_AT_ROOT.get(kind, ()))
 
 
@@ -95,6 +96,12 @@ _AT_FIELDS: Mapping[str, Mapping[str, Validation]] = {
 }
 
 _AT_ROOT: Mapping[str, tuple[Validation, ...]] = {
+    "BackupSchedule": (
+        validation(
+            f"self.metadata.name.size() <= {MAX_NAME}",
+            f"metadata.name is too long; the label of its Backups carries {MAX_NAME} characters at most",
+        ),
+    ),
     "Database": (
         validation(
             f"has(self.spec.databaseName) || ({_DERIVED}.matches('^[a-z_][a-z0-9_]{{0,62}}$') && "
