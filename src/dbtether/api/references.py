@@ -9,6 +9,7 @@ from pydantic import Field
 
 from dbtether.api.fields import Choice, LabelValue, Name, Namespace, QualifiedName, SecretKey, listed
 from dbtether.api.model import ShapedModel, ShapeRule, SpecModel
+from dbtether.api.resource import Key
 
 
 class Privileges(StrEnum):
@@ -52,6 +53,10 @@ class DatabaseRef(SpecModel):
     """Name of the Database resource."""
     namespace: Namespace | None = None
     """Namespace of the Database; the resource's own when left out."""
+
+    def key(self, own_namespace: str) -> Key:
+        """The Database that a resource of this namespace means."""
+        return Key("Database", self.namespace or own_namespace, self.name)
 
 
 class LocalDatabaseRef(SpecModel):

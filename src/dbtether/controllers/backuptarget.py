@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from dbtether.api.backup import BackupSpec
 from dbtether.api.backupstorage import BackupStorageSpec
 from dbtether.api.database import DatabasePhase, database_name
-from dbtether.api.resource import Key, Resource
+from dbtether.api.resource import Resource
 from dbtether.controllers.backuprun import DatabaseOnServer
 from dbtether.controllers.base import Waiting, World, connected_server
 from dbtether.controllers.consent import admitting_database, ready_storage
@@ -22,8 +22,7 @@ class Storage:
 
 async def backed_up_database(world: World, backup: Resource, spec: BackupSpec) -> DatabaseOnServer:
     """The database on its server. Raises Waiting until it may be and can be backed up, Retryable or Blocked."""
-    namespace = spec.database_ref.namespace or backup.key.namespace
-    key = Key("Database", namespace, spec.database_ref.name)
+    key = spec.database_ref.key(backup.key.namespace)
     database, wanted = await admitting_database(world, key, backup.key.namespace)
     if wanted is None or database.deleted is not None or database.status.get("phase") != DatabasePhase.READY:
         why = database.status.get("message")

@@ -54,17 +54,14 @@ class Retained:
         return {"kept": told, "keptCount": len(kept), "deleted": len(self.pruned.deleted)}
 
 
-def database_key(schedule: Resource, spec: BackupScheduleSpec) -> Key:
-    """The Database that a schedule names."""
-    return Key("Database", spec.database_ref.namespace or schedule.key.namespace, spec.database_ref.name)
-
-
 async def schedule_target(world: World, schedule: Resource, spec: BackupScheduleSpec) -> Target:
     """What the schedule names. Raises Waiting until both are there and admit its namespace."""
-    key, namespace = database_key(schedule, spec), schedule.key.namespace
-    _, wanted = await admitting_database(world, key, namespace)
-    if wanted is None:
-        raise Waiting("DatabaseNotReady", f"{key} is not valid: see its status")
+    namespace = schedule.key.namespace
+    key = spec.database_ref.key(namespace)
+    database, wanted = await admitting_database(world, key, namespace)
+    if wanted is None or database.deleted is not None:
+        why = "not valid: see its status" if wanted is None else "being deleted"
+        raise Waiting("DatabaseNotReady", f"{key} is {why}")
     storage = await ready_storage(world, spec.storage_ref.name, namespace)
     return Target(key, wanted.cluster_ref.name, database_name(wanted, key.name), storage)
 
@@ -98,7 +95,7 @@ async def _policies(
             raise Retryable(
                 "InvalidSpec", f"{other.key} is of the same database, and not valid: nothing is deleted until it is"
             )
-        if wanted is not None and database_key(other, wanted) == database:
+        if wanted is not None and wanted.database_ref.key(other.key.namespace) == database:
             found[other.key.path] = Policy(wanted.retention, wanted.time_zone)
     return found
 
