@@ -16,6 +16,9 @@ from tests.kube.readme import commands_with
 from tests.kube.test_crds import changed, path_of, resource
 
 from dbtether.api.kinds import GROUP, KINDS
+from dbtether.api.resource import Key
+from dbtether.runtime.jobs import JobSpec
+from dbtether.runtime.kube.job_objects import JobTemplate, job_object
 
 _OPERATOR = f"system:serviceaccount:{NAMESPACE}:dbtether"
 _FOREIGN = ("monitoring.coreos.com/v1", "cert-manager.io/v1")
@@ -76,7 +79,10 @@ def test_the_policies_fit_the_kinds_they_are_about(installed_kube: Kube) -> None
         ("create", "backups.dbtether.io", "default"),
         ("create", "events.events.k8s.io", "default"),
         ("list", "namespaces", "default"),
-        ("create", "jobs.batch", NAMESPACE),
+        *((verb, "jobs.batch", NAMESPACE) for verb in ("get", "list", "watch", "create", "delete")),
+        *((verb, "pods", NAMESPACE) for verb in ("list", "watch")),
+        ("get", "pods/log", NAMESPACE),
+        ("list", "events.events.k8s.io", NAMESPACE),
     ],
 )
 def test_the_operator_may_do_what_it_does(installed_kube: Kube, verb: str, what: str, namespace: str) -> None:
@@ -96,8 +102,12 @@ def test_the_operator_may_do_what_it_does(installed_kube: Kube, verb: str, what:
         *(("patch", "secrets", namespace) for namespace in ("default", NAMESPACE)),
         ("update", "databases.dbtether.io/finalizers", "default"),
         ("patch", "leases.coordination.k8s.io", NAMESPACE),
-        ("create", "pods", NAMESPACE),
-        ("create", "jobs.batch", "default"),
+        *((verb, "pods", NAMESPACE) for verb in ("create", "update", "patch", "delete")),
+        *((verb, "jobs.batch", NAMESPACE) for verb in ("update", "patch")),
+        *((verb, "jobs.batch", "default") for verb in ("create", "delete", "list")),
+        *((verb, "pods", "default") for verb in ("get", "list", "watch")),
+        ("get", "pods/log", "default"),
+        ("list", "events.events.k8s.io", "default"),
         ("create", "leases.coordination.k8s.io", "default"),
         ("create", "pods/exec", NAMESPACE),
         ("create", "serviceaccounts/token", NAMESPACE),
@@ -111,6 +121,12 @@ def test_the_operator_may_do_what_it_does(installed_kube: Kube, verb: str, what:
 )
 def test_the_operator_may_do_nothing_else(installed_kube: Kube, verb: str, what: str, namespace: str) -> None:
     assert not can(installed_kube, _OPERATOR, verb, what, namespace)
+
+
+@pytest.mark.parametrize("verb", ["get", "list", "create", "delete"])
+@pytest.mark.parametrize("what", ["secrets", "pods", "jobs.batch", "backups.dbtether.io"])
+def test_a_job_may_do_nothing(installed_kube: Kube, verb: str, what: str) -> None:
+    assert not can(installed_kube, f"system:serviceaccount:{NAMESPACE}:dbtether-job", verb, what, NAMESPACE)
 
 
 def test_editors_of_a_namespace_edit_databases_but_no_servers(installed_kube: Kube, namespace: str) -> None:
@@ -205,6 +221,14 @@ def objects(text: str) -> list[dict[str, Any]]:
     return [document for document in yaml.safe_load_all(text) if document]
 
 
+_JOBS = """{
+  "serviceAccount": {"annotations": {"eks.amazonaws.com/role-arn": "arn:aws:iam::1:role/it's"}},
+  "extraEnv": [{"name": "HTTPS_PROXY", "value": "http://proxy:3128/?a=b&c=<d>"}],
+  "podAnnotations": {"a": "it's \\"b\\" # no comment"}, "podLabels": {"azure.workload.identity/use": "true"},
+  "nodeSelector": {"kubernetes.io/os": "linux"}, "tolerations": [{"key": "a", "operator": "Exists"}],
+  "affinity": {"nodeAffinity": {}}, "priorityClassName": "low"
+}"""
+
 VALUES = [
     [],
     ["--set", "replicas=2,podDisruptionBudget.enabled=true,networkPolicy.enabled=true"],
@@ -219,10 +243,16 @@ VALUES = [
         *("--set-json", 'tolerations=[{"key":"a","operator":"Exists"}]'),
         *("--set-json", 'networkPolicy={"enabled":true,"egress":[{}],"metricsFrom":[{"podSelector":{}}]}'),
         *("--set-json", 'extraVolumes=[{"name":"b","emptyDir":{}}]'),
-        *("--set-json", 'extraVolumeMounts=[{"name":"b","mountPath":"/backups"}]'),
+        *("--set-json", 'extraVolumeMounts=[{"name":"b","mountPath":"/more"}]'),
+    ],
+    [
+        *("--set", "networkPolicy.enabled=true,backup.maxConcurrentPerCluster=5,imagePullSecrets[0].name=a"),
+        *("--set-json", 'localStorage={"path":"/volume","volume":{"persistentVolumeClaim":{"claimName":"backups"}}}'),
+        *("--set-json", "networkPolicy.jobsEgress=[{}]"),
+        *("--set-json", f"jobs={_JOBS}"),
     ],
 ]
-VALUE_IDS = ["defaults", "two replicas", "webhook", "cert-manager", "some namespaces", "without", "extras"]
+VALUE_IDS = ["defaults", "two replicas", "webhook", "cert-manager", "some namespaces", "without", "extras", "jobs"]
 
 
 @pytest.mark.parametrize("options", VALUES, ids=VALUE_IDS)
@@ -243,6 +273,30 @@ def test_the_operator_knows_every_option_the_chart_gives_it(kube: Kube, options:
     # Options are read before help is given: an unknown one ends the command.
     ended = subprocess.run([program, *container["args"], "--help"], capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("options", VALUES, ids=VALUE_IDS)
+def test_a_job_of_the_chart_s_is_let_into_the_restricted_namespace(installed_kube: Kube, options: list[str]) -> None:
+    found = objects(template(installed_kube, *options).stdout)
+    (deployment,) = (each for each in found if each["kind"] == "Deployment")
+    pod = deployment["spec"]["template"]["spec"]
+    (argument,) = (each for each in pod["containers"][0]["args"] if each.startswith("--job-template="))
+    made = JobTemplate.parse(argument.partition("=")[2])
+    spec = JobSpec("chart-test", Key("Backup", "team", "nightly"), ("backup",), {"run.json": b"{}"})
+    answer = installed_kube.request(
+        "POST", f"/apis/batch/v1/namespaces/{NAMESPACE}/jobs?dryRun=All&fieldValidation=Strict", job_object(spec, made)
+    )
+    # A violation of the namespace's Pod Security level comes as a warning.
+    assert (answer.status, answer.warnings) == (201, ()), answer
+    job = answer.body["spec"]["template"]["spec"]
+    assert job["containers"][0]["image"] == pod["containers"][0]["image"]
+    accounts = [each for each in found if each["kind"] == "ServiceAccount"]
+    assert [each["metadata"]["name"] for each in accounts] == [pod["serviceAccountName"], job["serviceAccountName"]]
+    if "jobs" in VALUE_IDS[VALUES.index(options)]:
+        made.check_folder("/volume/team")
+        assert accounts[1]["metadata"]["annotations"]["eks.amazonaws.com/role-arn"].endswith("it's")
+        assert answer.body["spec"]["template"]["metadata"]["annotations"]["a"] == 'it\'s "b" # no comment'
+        assert job["containers"][0]["env"][0]["value"] == "http://proxy:3128/?a=b&c=<d>"
 
 
 def test_each_alert_asks_for_metrics_that_there_are_and_leads_to_its_part_of_the_runbook(kube: Kube) -> None:
@@ -293,6 +347,9 @@ def test_with_some_namespaces_no_secret_of_another_can_be_read(kube: Kube) -> No
         ["--set", "installation=No"],
         ["--set", "watchNamespaces={Not_A_Namespace}"],
         ["--set", "serviceAccount.create=false"],
+        ["--set", "jobs.serviceAccount.create=false"],
+        ["--set", "backup.maxConcurrentPerCluster=0"],
+        ["--set", "localStorage.path=backups"],
     ],
     ids=lambda options: options[-1],
 )

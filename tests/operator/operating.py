@@ -7,7 +7,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -47,13 +47,15 @@ class Operator:
         name: str = "operator",
         account: str = "dbtether",
         env: dict[str, str] | None = None,
+        program: Sequence[str] = (PROGRAM,),
     ) -> None:
+        """`program` is a command line that takes the options of `dbtether operator`."""
         self.name = name
         self.log = folder / f"{name}.log"
         self.metrics_port, self.health_port = free_port(), free_port()
         self._kubeconfig = kube.service_account_kubeconfig(OWN, account)
         self._arguments = [
-            PROGRAM,
+            *program,
             "operator",
             *("--kubeconfig", str(self._kubeconfig)),
             *("--namespace", OWN),
@@ -130,9 +132,10 @@ def operating(
     name: str = "operator",
     account: str = "dbtether",
     env: dict[str, str] | None = None,
+    program: Sequence[str] = (PROGRAM,),
 ) -> Iterator[Operator]:
     """A running operator, ended at the end; a failure shows the end of its log."""
-    operator = Operator(kube, folder, *options, name=name, account=account, env=env)
+    operator = Operator(kube, folder, *options, name=name, account=account, env=env, program=program)
     operator.start()
     try:
         yield operator

@@ -22,6 +22,78 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end -}}
 {{- end -}}
 
+{{- define "dbtether.jobServiceAccountName" -}}
+{{- if .Values.jobs.serviceAccount.create -}}
+{{- .Values.jobs.serviceAccount.name | default (printf "%s-job" (include "dbtether.fullname" .)) -}}
+{{- else -}}
+{{- .Values.jobs.serviceAccount.name -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "dbtether.image" -}}
+{{ .Values.image.repository }}{{ if .Values.image.digest }}@{{ .Values.image.digest }}{{ else }}:{{ .Values.image.tag | default .Chart.AppVersion }}{{ end }}
+{{- end -}}
+
+{{/* What the Pods of Jobs are made from, a PodTemplateSpec; the operator adds what each of them is for. */}}
+{{- define "dbtether.jobTemplate" -}}
+metadata:
+  labels:
+    app.kubernetes.io/instance: {{ .Release.Name }}
+    {{- with .Values.jobs.podLabels }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+  {{- with .Values.jobs.podAnnotations }}
+  annotations: {{- toYaml . | nindent 4 }}
+  {{- end }}
+spec:
+  serviceAccountName: {{ include "dbtether.jobServiceAccountName" . }}
+  {{- with .Values.imagePullSecrets }}
+  imagePullSecrets: {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- with .Values.podSecurityContext }}
+  securityContext: {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- with .Values.jobs.priorityClassName }}
+  priorityClassName: {{ . }}
+  {{- end }}
+  {{- with .Values.jobs.nodeSelector }}
+  nodeSelector: {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- with .Values.jobs.tolerations }}
+  tolerations: {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- with .Values.jobs.affinity }}
+  affinity: {{- toYaml . | nindent 4 }}
+  {{- end }}
+  containers:
+    - name: job
+      image: {{ include "dbtether.image" . | quote }}
+      imagePullPolicy: {{ .Values.image.pullPolicy }}
+      {{- with .Values.jobs.extraEnv }}
+      env: {{- toYaml . | nindent 8 }}
+      {{- end }}
+      {{- with .Values.jobs.resources }}
+      resources: {{- toYaml . | nindent 8 }}
+      {{- end }}
+      {{- with .Values.securityContext }}
+      securityContext: {{- toYaml . | nindent 8 }}
+      {{- end }}
+      volumeMounts:
+        - name: tmp
+          mountPath: /tmp
+        {{- if .Values.localStorage.volume }}
+        - name: local-storage
+          mountPath: {{ .Values.localStorage.path }}
+        {{- end }}
+  volumes:
+    - name: tmp
+      emptyDir: {}
+    {{- with .Values.localStorage.volume }}
+    - name: local-storage
+      {{- toYaml . | nindent 6 }}
+    {{- end }}
+{{- end -}}
+
 {{- define "dbtether.subjects" -}}
 subjects:
   - kind: ServiceAccount
@@ -93,11 +165,15 @@ subjects:
   verbs: [get, list, watch, create, update, delete]
 - apiGroups: [batch]
   resources: [jobs]
-  verbs: [get, list, watch, create, patch, delete]
+  verbs: [get, list, watch, create, delete]
 - apiGroups: [""]
   resources: [pods]
-  verbs: [get, list, watch]
+  verbs: [list, watch]
 - apiGroups: [""]
   resources: [pods/log]
   verbs: [get]
+# Why a Job's Pod does not start.
+- apiGroups: [events.k8s.io]
+  resources: [events]
+  verbs: [list]
 {{- end -}}

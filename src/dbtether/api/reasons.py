@@ -117,6 +117,8 @@ class Reason(StrEnum):
     RETENTION_INCOMPLETE = "RetentionIncomplete"
     PRUNE_NOT_CONFIRMED = "PruneNotConfirmed"
     CLIENT_NOT_FOUND = "ClientNotFound"
+    JOBS_NOT_CONFIGURED = "JobsNotConfigured"
+    JOB_REFUSED = "JobRefused"
     SOURCE_DAMAGED = "SourceDamaged"
     DUMP_REFUSED = "DumpRefused"
     RESTORE_FAILED = "RestoreFailed"
@@ -221,7 +223,7 @@ EXPLANATIONS: Mapping[Reason, Explanation] = {
     ),
     Reason.LOCAL_STORAGE_NOT_ALLOWED: _explain(
         "A BackupStorage with local names a folder that is not open to it.",
-        "Mount a volume, start the operator with --local-storage-root, and name a folder under it.",
+        "Name a folder under the root; in the operator, that is the path of the volume in the chart's localStorage.",
     ),
     Reason.OBJECT_NOT_FOUND: _explain(
         "The object is not in the store.", "List what is there, and correct the key that was given."
@@ -485,6 +487,14 @@ EXPLANATIONS: Mapping[Reason, Explanation] = {
     Reason.CLIENT_NOT_FOUND: _explain(
         "The machine has no client programs of the server's major version.",
         "Install the package that the message names, or use the operator's image, which has them all.",
+    ),
+    Reason.JOBS_NOT_CONFIGURED: _explain(
+        "The operator was not told which Pods its Jobs get.",
+        "Install it by its chart or plain manifests, or give it the option --job-template.",
+    ),
+    Reason.JOB_REFUSED: _explain(
+        "The API server refused a Job of the operator's, or its Secret.",
+        "Look at the ResourceQuotas and admission policies of the operator's namespace; it is tried again.",
     ),
     Reason.SOURCE_DAMAGED: _explain(
         "The object is not what its manifest says, or is cut off; nothing was restored.",

@@ -77,7 +77,8 @@ class JobResult:
     def text(self) -> str:
         """As the job leaves it: small enough for a container's termination message."""
         values = {"succeeded": self.succeeded, "reason": self.reason, "mayRetry": self.may_retry}
-        return json.dumps({**values, "message": self.message[:_MESSAGE_CHARACTERS]})
+        # As it is: escaped, a message in most of the world's languages would be too long.
+        return json.dumps({**values, "message": self.message[:_MESSAGE_CHARACTERS]}, ensure_ascii=False)
 
     @classmethod
     def parse(cls, text: str) -> "JobResult | None":

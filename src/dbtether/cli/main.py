@@ -293,6 +293,13 @@ def operator(
         str | None,
         typer.Option("--local-storage-root", metavar="DIR", help="The folder that BackupStorages with local may use."),
     ] = None,
+    job_template: Annotated[
+        str | None,
+        typer.Option("--job-template", metavar="JSON", help="A PodTemplateSpec: what the Pods of Jobs are made from."),
+    ] = None,
+    max_concurrent_backups: Annotated[
+        int, typer.Option("--max-concurrent-backups", min=1, max=100, help="How many of one DBCluster run at once.")
+    ] = 3,
     leader_elect: Annotated[
         bool, typer.Option("--leader-elect/--no-leader-elect", help="Of several replicas, let one work.")
     ] = False,
@@ -339,6 +346,8 @@ def operator(
             credentials_namespaces=_names(credentials_namespaces),
             credentials_env=_names(credentials_env),
             local_storage_root=local_storage_root,
+            job_template=job_template,
+            max_concurrent_backups=max_concurrent_backups,
             leader_elect=leader_elect,
             read_only=read_only,
             metrics_address=metrics_address,

@@ -9,11 +9,12 @@ from pathlib import Path
 
 from dbtether.cli.exits import Exit, Quit
 from dbtether.cli.running import Interrupted, run
+from dbtether.controllers.backup import BackupSettings
 from dbtether.errors import StateError
 from dbtether.operator.process import run_operator
 from dbtether.operator.settings import OperatorSettings, WebhookSettings
 from dbtether.runtime.controller import LoopSettings
-from dbtether.runtime.kube import KubeconfigError, NotLeader, TaskEnded, find_connection
+from dbtether.runtime.kube import JobTemplate, KubeconfigError, NotLeader, TaskEnded, find_connection
 from dbtether.runtime.logs import configure_json_logs
 from dbtether.runtime.serving import Address
 
@@ -34,6 +35,8 @@ class Options:
     credentials_namespaces: tuple[str, ...]
     credentials_env: tuple[str, ...]
     local_storage_root: str | None
+    job_template: str | None
+    max_concurrent_backups: int
     leader_elect: bool
     read_only: bool
     metrics_address: str
@@ -88,6 +91,8 @@ def _settings(options: Options) -> OperatorSettings:
         credentials_namespaces=options.credentials_namespaces,
         credentials_variables=frozenset(options.credentials_env),
         local_storage_root=None if options.local_storage_root is None else Path(options.local_storage_root),
+        job_template=None if options.job_template is None else _job_template(options.job_template),
+        backups=BackupSettings(at_once=options.max_concurrent_backups),
         leader_elect=options.leader_elect,
         read_only=options.read_only,
         metrics=_address("--metrics-address", options.metrics_address),
@@ -95,6 +100,13 @@ def _settings(options: Options) -> OperatorSettings:
         webhook=_webhook(options),
         loop=LoopSettings(workers=options.workers, resync_seconds=options.resync_seconds),
     )
+
+
+def _job_template(text: str) -> JobTemplate:
+    try:
+        return JobTemplate.parse(text)
+    except ValueError as error:
+        raise Quit(Exit.INVALID, f"--job-template: {error}") from None
 
 
 def _webhook(options: Options) -> WebhookSettings | None:

@@ -103,16 +103,14 @@ class BackupController(Controller):
             return Done()
         self._line.leave(resource.key)
         wanted, run = spec_hash(resource.key, spec), recorded_run(resource.status)
-        if run is not None and run.spec_hash != wanted:
-            if not run.is_over and not await self._end(resource, run):
-                return Again(1.0)
-            resource, run = await self.world.record(resource, NO_RUN), None
-        if run is not None and run.is_over and is_asked_for_again(resource, run):
-            resource, run = await self.world.record(resource, NO_RUN), None
-        if run is not None and run.is_over:
+        if run is not None and run.spec_hash == wanted and run.is_over and not is_asked_for_again(resource, run):
             return await self._over(resource)
         if not self.world.executor.may_write:
             raise Blocked("ReadOnlyMode", "The operator is in read-only mode and did not take this backup")
+        if run is not None and (run.is_over or run.spec_hash != wanted):
+            if not run.is_over and not await self._end(resource, run):
+                return Again(1.0)
+            resource, run = await self.world.record(resource, NO_RUN), None
         if spec.cancel:
             return await self._cancel(resource, run)
         if run is None:
@@ -182,7 +180,13 @@ class BackupController(Controller):
         self._not_before.pop(resource.key, None)
         # Whoever still dumps in the run's name is stopped: there is one writer of an object.
         await end_run(database.server, resource.key, run.id)
-        await self.jobs.ensure(await self._job(resource, spec, run, key, database, found, storage))
+        job = await self._job(resource, spec, run, key, database, found, storage)
+        try:
+            await self.jobs.ensure(job)
+        except (Retryable, Blocked):
+            # Nobody is going to use it.
+            await self._end_login(resource, run.id)
+            raise
         run = run.tried_again()
         resource = await self._running(resource, run, "Backing up")
         attempt = "" if run.attempts == 1 else f", attempt {run.attempts} of {self._settings.attempts}"
@@ -205,7 +209,7 @@ class BackupController(Controller):
         parameters = await make_login(
             database, found, resource.key, run.id, installation, expiry(self.world.now(), deadline)
         )
-        root = self.world.storages.local_root
+        root = None if storage.spec.local is None else self.world.storages.local_root
         told = JobRun(
             run_id=run.id,
             installation=installation,
@@ -214,7 +218,7 @@ class BackupController(Controller):
             key=key,
             tags=object_tags(resource, database),
             storage=storage.spec.model_dump(mode="json", by_alias=True, exclude_none=True),
-            local_root=None if root is None or storage.spec.local is None else str(root),
+            local_root=None if root is None else str(root),
             host=parameters.host,
             port=parameters.port,
             user=parameters.user,
@@ -236,6 +240,7 @@ class BackupController(Controller):
             labels=job_labels(resource),
             deadline_seconds=None if deadline is None else deadline.total_seconds(),
             ttl_seconds=spec.ttl_after_completion.seconds,
+            folder=told.local_root,
         )
 
     # -- while it runs --------------------------------------------------------------------------------
@@ -243,8 +248,7 @@ class BackupController(Controller):
     async def _follow(self, resource: Resource, spec: BackupSpec, run: Run) -> Outcome:
         state = await self.jobs.state(run.job)
         if state is not None and state.phase is not JobPhase.ENDED:
-            waits = "Its Job has not started yet" if state.phase is JobPhase.PENDING else "Backing up"
-            await self._running(resource, run, state.progress or waits)
+            await self._running(resource, run, _progress(state))
             return Again(self.jobs.poll_seconds)
         if state is None and (due := self._not_before.get(resource.key)) is not None:
             remaining = (due - self.world.now()).total_seconds()
@@ -391,6 +395,8 @@ class BackupController(Controller):
         run = recorded_run(resource.status)
         if run is None or self._jobs is None:
             return
+        if not self.world.executor.may_write:
+            raise Blocked("ReadOnlyMode", "The operator is in read-only mode and did not: end the Job of this backup")
         if not await self.jobs.delete(run.job):
             raise Retryable("Retrying", "Its job is being ended; trying again")
         if not run.is_over:
@@ -402,6 +408,13 @@ class BackupController(Controller):
     async def give_up(self, resource: Resource) -> str:
         """Let go of it."""
         return f"the job {resource.status.get('jobName')}, should it still run"
+
+
+def _progress(state: JobState) -> str:
+    """How far a job is that has not ended."""
+    if state.phase is not JobPhase.PENDING:
+        return state.progress or "Backing up"
+    return "Its Job has not started yet" + (f": {state.progress}" if state.progress else "")
 
 
 def _failure(state: JobState) -> JobResult:

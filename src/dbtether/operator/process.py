@@ -18,11 +18,14 @@ from dbtether.runtime.kube import (
     Client,
     ClientSettings,
     Connection,
+    KubeJobs,
+    KubeJobsSettings,
     KubernetesStore,
     Lease,
     Sample,
     StoreSettings,
     Supervisor,
+    open_jobs,
     open_store,
 )
 from dbtether.runtime.kube.store import always
@@ -36,7 +39,7 @@ logger = logging.getLogger(__name__)
 # A renewal must never stand in line behind the calls of controllers.
 _LEASE_CLIENT = ClientSettings(at_once=2)
 
-KINDS = ("DBCluster", "Database", "DatabaseUser", "BackupStorage")
+KINDS = ("DBCluster", "Database", "DatabaseUser", "BackupStorage", "Backup", "BackupSchedule")
 _NOTHING_QUEUED = QueueStatistics(0, 0, 0, 0, 0, 0.0, 0.0)
 
 
@@ -48,6 +51,7 @@ class Operator:
         self._environment = {name: environment[name] for name in settings.credentials_variables if name in environment}
         self._metrics = Metrics(KINDS)
         self._store: KubernetesStore | None = None
+        self._jobs: KubeJobs | None = None
         self._engine: Engine | None = None
         self._add_gauges()
 
@@ -76,21 +80,25 @@ class Operator:
             instance=settings.identity,
             makes_key=not settings.read_only,
         )
+        job_settings = KubeJobsSettings(settings.namespace, settings.job_template, limits=settings.job_limits)
         async with (
             open_store(client, store_settings, may_write=may_write) as store,
-            self._opened_engine(store, may_write) as engine,
+            open_jobs(client, job_settings, may_write=lambda: may_write() and not settings.read_only) as jobs,
+            self._opened_engine(store, jobs, may_write) as engine,
         ):
-            self._store, self._engine = store, engine
+            self._store, self._jobs, self._engine = store, jobs, engine
             self._metrics.set_leader(True)
             logger.info("working as installation %s", store.installation)
             try:
                 await engine.loop.run_forever()
             finally:
                 self._metrics.set_leader(False)
-                self._store = self._engine = None
+                self._store = self._jobs = self._engine = None
 
     @asynccontextmanager
-    async def _opened_engine(self, store: KubernetesStore, may_write: Callable[[], bool]) -> AsyncIterator[Engine]:
+    async def _opened_engine(
+        self, store: KubernetesStore, jobs: KubeJobs, may_write: Callable[[], bool]
+    ) -> AsyncIterator[Engine]:
         settings = self._settings
 
         async def namespace_labels(namespace: str) -> Mapping[str, str]:
@@ -107,6 +115,8 @@ class Operator:
             local_root=settings.local_storage_root,
             namespace_labels=namespace_labels,
             on_rotation=self._metrics.count_rotation,
+            jobs=jobs,
+            backups=settings.backups,
         ) as engine:
             yield engine
 
@@ -130,7 +140,8 @@ class Operator:
 
     def _problem(self) -> str | None:
         """What keeps the leader from being ready; a replica that waits to lead is ready."""
-        return "; ".join(self._store.problems) or None if self._store is not None else None
+        watched = [one.problems for one in (self._store, self._jobs) if one is not None]
+        return "; ".join(problem for problems in watched for problem in problems) or None
 
     def _render(self) -> bytes:
         return self._metrics.render()

@@ -4,9 +4,10 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
+from dbtether.controllers.backup import BackupSettings
 from dbtether.runtime.certificates import LIFETIME
 from dbtether.runtime.controller import LoopSettings
-from dbtether.runtime.kube import LeaseSettings
+from dbtether.runtime.kube import JobLimits, JobTemplate, LeaseSettings
 from dbtether.runtime.serving import Address
 
 
@@ -44,6 +45,10 @@ class OperatorSettings:
     """Environment variables that `credentialsFromEnv` may name: those the chart's extraEnv declares."""
     local_storage_root: Path | None = None
     """The folder, of a mounted volume, that BackupStorages with `local` may use; None for none."""
+    job_template: JobTemplate | None = None
+    """What the Pods of its Jobs have in common; None where nobody said, and no Job is started."""
+    job_limits: JobLimits = field(default_factory=JobLimits)
+    backups: BackupSettings = field(default_factory=BackupSettings)
     leader_elect: bool = False
     read_only: bool = False
     """Nothing is written on any server; what would change is reported."""

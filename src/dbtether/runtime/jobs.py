@@ -33,6 +33,8 @@ class JobSpec:
     """After so long it is ended."""
     ttl_seconds: float = 3600.0
     """How long its result is kept after its end."""
+    folder: str | None = None
+    """A folder beside its files that it works in: a backup's local storage."""
 
     def __repr__(self) -> str:
         return f"JobSpec({self.name!r}, {self.subject}, files={sorted(self.files)})"
@@ -53,7 +55,7 @@ class JobState:
 
     phase: JobPhase
     progress: str = ""
-    """The last line that the program printed."""
+    """The last line that the program printed; of one that is Pending what it waits for, once that is known."""
     result: str | None = None
     """What it left; None when it was ended before it could."""
     why: str = ""
@@ -63,7 +65,9 @@ class JobState:
 
 
 class Jobs(Protocol):
-    """Starts jobs and tells of them. Raises StateError when they cannot be kept, Retryable for what passes."""
+    """Starts jobs and tells of them. Raises StateError when they cannot be kept, Retryable for what passes, and
+    Blocked when a person must do something before a job can run.
+    """
 
     @property
     def poll_seconds(self) -> float:
@@ -83,5 +87,11 @@ class Jobs(Protocol):
         ...
 
     def subscribe(self, listener: Callable[[Key], None]) -> None:
-        """Call `listener` with a job's subject when it has ended, or is gone."""
+        """Call `listener` with a job's subject when it has ended, or is gone, or waits for something else."""
         ...
+
+
+def printable_line(text: str) -> str:
+    """The last line of a program's output that says something, short and without control characters."""
+    line = next((line for line in reversed(text.splitlines()) if line.strip()), "")
+    return "".join(character if character.isprintable() else " " for character in line)[:MAX_PROGRESS_CHARACTERS]

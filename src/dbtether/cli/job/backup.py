@@ -23,7 +23,7 @@ def backup_command(folder: str, result: str) -> Exit:
 
 def _leave(path: Path, result: JobResult) -> None:
     """In one write: a container's termination log is a file that is there already."""
-    path.write_text(result.text())
+    path.write_text(result.text(), encoding="utf-8")
 
 
 class _Lines:

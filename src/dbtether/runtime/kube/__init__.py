@@ -4,6 +4,9 @@ from dbtether.runtime.kube.client import Client, ClientSettings, Sample
 from dbtether.runtime.kube.connection import Connection
 from dbtether.runtime.kube.errors import ApiError, KubeconfigError, NotLeader
 from dbtether.runtime.kube.informer import InformerSettings
+from dbtether.runtime.kube.job_objects import JobTemplate
+from dbtether.runtime.kube.job_state import JobLimits
+from dbtether.runtime.kube.jobs import KubeJobs, KubeJobsSettings, open_jobs
 from dbtether.runtime.kube.kubeconfig import find_connection, in_cluster_connection, read_kubeconfig
 from dbtether.runtime.kube.lease import Lease, LeaseSettings
 from dbtether.runtime.kube.store import KubernetesStore, StoreSettings, open_store
@@ -15,6 +18,10 @@ __all__ = [
     "ClientSettings",
     "Connection",
     "InformerSettings",
+    "JobLimits",
+    "JobTemplate",
+    "KubeJobs",
+    "KubeJobsSettings",
     "KubeconfigError",
     "KubernetesStore",
     "Lease",
@@ -26,6 +33,7 @@ __all__ = [
     "TaskEnded",
     "find_connection",
     "in_cluster_connection",
+    "open_jobs",
     "open_store",
     "read_kubeconfig",
 ]

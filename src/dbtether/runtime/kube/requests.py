@@ -52,6 +52,8 @@ SECRETS = ApiResource("v1", "Secret", "secrets", True)
 NAMESPACES = ApiResource("v1", "Namespace", "namespaces", False)
 EVENTS = ApiResource("events.k8s.io/v1", "Event", "events", True)
 LEASES = ApiResource("coordination.k8s.io/v1", "Lease", "leases", True)
+JOBS = ApiResource("batch/v1", "Job", "jobs", True)
+PODS = ApiResource("v1", "Pod", "pods", True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,15 +172,35 @@ def apply(
     )
 
 
-def delete(resource: ApiResource, namespace: str, name: str, *, uid: str = "", resource_version: str = "") -> Request:
-    """Delete an object; refused unless it still has this uid and version, as far as they are given."""
+def delete(
+    resource: ApiResource,
+    namespace: str,
+    name: str,
+    *,
+    uid: str = "",
+    resource_version: str = "",
+    propagation: str = "",
+) -> Request:
+    """Delete an object; refused unless it still has this uid and version, as far as they are given.
+
+    `propagation` says what becomes of what it owns ("Garbage Collection"); else its kind's own way is taken.
+    """
     conditions = {"uid": uid, "resourceVersion": resource_version}
-    options = {
+    options: dict[str, Any] = {
         "kind": "DeleteOptions",
         "apiVersion": "v1",
         "preconditions": {name: value for name, value in conditions.items() if value},
     }
+    if propagation:
+        options["propagationPolicy"] = propagation
     return Request(Method.DELETE, resource.path(namespace, name), resource.plural, (), msgspec.json.encode(options))
+
+
+def last_log_line(namespace: str, pod: str, container: str, *, limit_bytes: int) -> Request:
+    """The end of what a container has printed; the API server asks the Pod's node for it."""
+    query = (("container", container), ("tailLines", "1"), ("limitBytes", str(limit_bytes)))
+    # A text, whatever is asked for.
+    return Request(Method.GET, PODS.path(namespace, pod, "log"), "pods/log", query, accept="*/*")
 
 
 def _write(

@@ -27,7 +27,7 @@ from typing import IO, Any
 
 from dbtether.api.resource import Key
 from dbtether.errors import StateError
-from dbtether.runtime.jobs import MAX_PROGRESS_CHARACTERS, MAX_RESULT_BYTES, JobPhase, JobSpec, JobState
+from dbtether.runtime.jobs import MAX_RESULT_BYTES, JobPhase, JobSpec, JobState, printable_line
 from dbtether.runtime.local.files import folders_in, make_folder, read_file, write_file
 from dbtether.runtime.local.processes import ProcessId, is_alive, process_id
 
@@ -260,8 +260,6 @@ def _last_line(log: Path) -> str:
     try:
         with log.open("rb") as file:
             file.seek(max(0, log.stat().st_size - _LOG_TAIL_BYTES))
-            lines = file.read().decode(errors="replace").splitlines()
+            return printable_line(file.read().decode(errors="replace"))
     except FileNotFoundError:
         return ""
-    line = next((line for line in reversed(lines) if line.strip()), "")
-    return "".join(character if character.isprintable() else " " for character in line)[:MAX_PROGRESS_CHARACTERS]
