@@ -163,7 +163,9 @@ class BackupGround:
     def clear(self) -> None:
         """Take away what is left."""
         ground = self.ground
-        for kind, name in [("Backup", one["metadata"]["name"]) for one in ground.all("Backup")]:
+        # The schedules first: what would make Backups anew.
+        schedules = [("BackupSchedule", one["metadata"]["name"]) for one in ground.all("BackupSchedule")]
+        for kind, name in [*schedules, *(("Backup", one["metadata"]["name"]) for one in ground.all("Backup"))]:
             with suppress(AssertionError):
                 ground.patch(kind, name, {"metadata": {"finalizers": []}})
             ground.kube.request("DELETE", ground.path(kind, name))

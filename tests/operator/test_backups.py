@@ -7,32 +7,16 @@ import random
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.kube.kubelet import Kubelet, node
-from tests.operator.backups import DBTETHER, HASTY, BackupGround, image, shipped_template
-from tests.operator.operating import NEVER, OWN, Ground, eventually, operating
-from tests.storage.fixtures import new_bucket
-from tests.storage.servers import S3Server
+from tests.operator.backups import DBTETHER, HASTY, BackupGround
+from tests.operator.operating import NEVER, OWN, eventually, operating
 
 pytestmark = pytest.mark.majors(18)
-
-
-@pytest.fixture
-def backups(ground: Ground, s3: S3Server) -> Iterator[BackupGround]:
-    made = BackupGround(ground, new_bucket(s3))
-    yield made
-    made.clear()
-
-
-@pytest.fixture
-def kubelet(ground: Ground) -> Iterator[Kubelet]:
-    with node(ground.kube, OWN, {image(shipped_template()): DBTETHER}) as made:
-        yield made
 
 
 def verified(backups: BackupGround, path: str) -> None:
