@@ -71,7 +71,7 @@ def _login(unique: str, *databases: DesiredDatabase) -> DesiredLogin:
     return desired_login(f"{unique}-u", *places, connection_limit=3)
 
 
-async def _until_gone(admin: Admin) -> None:
+async def until_gone(admin: Admin) -> None:
     """A statement that was delivered is executed to its end, whoever is gone by then."""
     for _ in range(200):
         if rows(admin, "SELECT 1 FROM pg_stat_activity WHERE application_name = 'dbtether: crash'") == []:
@@ -99,7 +99,7 @@ async def _each_point(
             with contextlib.suppress(Retryable):
                 await operation(server)
             was_cut = proxy.cut > 0
-        await _until_gone(admin)
+        await until_gone(admin)
         async with opened(admin) as server:
             await finish(server)
         if not was_cut:

@@ -32,6 +32,8 @@ _SETTINGS = {
     "full_page_writes": "off",
     "shared_buffers": "32MB",
     "max_connections": "100",
+    "max_prepared_transactions": "5",
+    "wal_level": "logical",
     "log_statement": "all",
     "log_line_prefix": LOG_LINE_PREFIX,
 }
@@ -164,7 +166,7 @@ class Server:
                 connection.execute(sql.SQL("ALTER DATABASE {} IS_TEMPLATE false").format(quoted))
                 connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(quoted))
             roles = _names(connection, _ROLES, part)
-            databases = _names(connection, _DATABASES, "")
+            databases = _names(connection, _OPEN_DATABASES, "")
         for database in databases if roles else ():
             with self.connect(dbname=database) as connection:
                 for role in roles:
@@ -187,6 +189,10 @@ class Server:
 
 
 _DATABASES = """
+SELECT datname FROM pg_catalog.pg_database
+WHERE strpos(datname, %s) > 0 ORDER BY datname
+"""
+_OPEN_DATABASES = """
 SELECT datname FROM pg_catalog.pg_database
 WHERE strpos(datname, %s) > 0 AND datallowconn ORDER BY datname
 """
