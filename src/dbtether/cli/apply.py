@@ -16,13 +16,13 @@ from dbtether.cli.settling import (
     Settled,
     complaint,
     is_paused,
-    is_ready,
     local_jobs,
     local_storage_root,
     missing_privileges,
     quiet_logs,
     remark,
     settle,
+    stuck,
 )
 from dbtether.cli.tables import resource_table
 from dbtether.cli.wanted import (
@@ -178,16 +178,16 @@ def report(applied: Applied) -> Exit:
             note(more)
         if is_paused(resource):
             note(f"{resource.key} is paused (annotation dbtether.io/paused) and was left as it is")
-    stuck = [resource for resource in applied.resources if not is_ready(resource) and not is_paused(resource)]
-    stuck += [resource for resource in applied.remaining if resource not in stuck]
-    for resource in stuck:
+    everywhere = (*applied.resources, *applied.others)
+    left = stuck(applied.resources, everywhere)
+    left += [resource for resource in applied.remaining if resource not in left]
+    for resource in left:
         error(complaint(resource, applied.settled))
-    others = [resource for resource in applied.others if not is_ready(resource) and not is_paused(resource)]
-    if others:
+    if others := stuck(applied.others, everywhere):
         note(f"{len(others)} other resource(s) of the state are not ready either: dbtether status")
-    if not stuck:
+    if not left:
         return Exit.OK
-    keys = {resource.key for resource in stuck}
+    keys = {resource.key for resource in left}
     if keys & set(applied.settled.unsettled):
         error("the time of --wait is over before everything was settled; apply again to go on")
         return Exit.TIMED_OUT

@@ -23,7 +23,7 @@ from dbtether.cli.exits import Exit, Quit
 from dbtether.cli.output import note, say
 from dbtether.cli.places import Place, require_kube_libraries
 from dbtether.cli.planning import make_plan, plan_document
-from dbtether.cli.settling import NamespaceLabels, Settled, complaint, is_paused, is_ready, quiet_logs
+from dbtether.cli.settling import NamespaceLabels, Settled, complaint, quiet_logs, stuck
 from dbtether.cli.wanted import Wanted, everything
 from dbtether.controllers.base import name_label
 from dbtether.controllers.platformsecrets import PlatformSecrets
@@ -83,7 +83,7 @@ async def _diagnosed(place: Place, wait_seconds: float) -> tuple[dict[str, Any],
             "gaps": list(material.gaps),
         },
         "resources": resource_documents(resources),
-        "problems": [complaint(one, Settled()) for one in resources if not is_ready(one) and not is_paused(one)],
+        "problems": [complaint(one, Settled()) for one in stuck(resources)],
         "events": event_documents(material.events),
         "secrets": [key.path for key in material.secret_names],
         "servers": servers,

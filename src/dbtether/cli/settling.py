@@ -2,16 +2,17 @@
 
 import logging
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from dbtether.api.kinds import PAUSED
+from dbtether.api.kinds import PAUSED, SCHEDULE_LABEL
 from dbtether.api.reasons import EXPLANATIONS
 from dbtether.api.resource import Key, Resource
+from dbtether.api.times import instant_of
 from dbtether.cli.failures import DEBUG, is_debugging
 from dbtether.controllers.base import name_label
 from dbtether.controllers.engine import opened_engine
@@ -146,6 +147,32 @@ def is_ready(resource: Resource) -> bool:
         and resource.status.get("observedGeneration") == resource.generation
         and resource.deleted is None
     )
+
+
+def stuck(resources: Iterable[Resource], among: Iterable[Resource] | None = None) -> list[Resource]:
+    """Those that are not as they should be, in their order; `among` has all that is known, where that is more.
+
+    A pause is a person's wish, and a failed Backup is history once a later one of its schedule was good.
+    """
+    resources = list(resources)
+    history = _history(resources if among is None else among)
+    return [one for one in resources if not (is_ready(one) or is_paused(one) or one.key in history)]
+
+
+def _history(resources: Iterable[Resource]) -> frozenset[Key]:
+    resources = list(resources)
+    last = {
+        (one.key.namespace, one.key.name): instant_of(one.status, "lastSuccessfulBackup")
+        for one in resources
+        if one.key.kind == "BackupSchedule"
+    }
+    failed = [one for one in resources if one.key.kind == "Backup" and one.status.get("phase") == "Failed"]
+    found = []
+    for backup in failed:
+        success = last.get((backup.key.namespace, backup.labels.get(SCHEDULE_LABEL, "")))
+        if success is not None and success > (instant_of(backup.status, "completedAt") or backup.created):
+            found.append(backup.key)
+    return frozenset(found)
 
 
 def is_paused(resource: Resource) -> bool:

@@ -6,7 +6,7 @@ from dbtether.cli.apply import say_tables
 from dbtether.cli.exits import Exit
 from dbtether.cli.output import emit, error, item_list, tell
 from dbtether.cli.places import Place, opened
-from dbtether.cli.settling import Settled, complaint, is_paused, is_ready
+from dbtether.cli.settling import Settled, complaint, stuck
 from dbtether.cli.wanted import KINDS_AT_WORK
 
 
@@ -20,10 +20,10 @@ def status_command(place: Place, output: str) -> Exit:
         if not resources:
             tell("Nothing is applied.")
         say_tables(resources)
-    stuck = [resource for resource in resources if not is_ready(resource) and not is_paused(resource)]
-    for resource in stuck:
+    left = stuck(resources)
+    for resource in left:
         error(complaint(resource, Settled()))
-    return Exit.FAILED if stuck else Exit.OK
+    return Exit.FAILED if left else Exit.OK
 
 
 async def _read(place: Place) -> tuple[str, tuple[Resource, ...]]:

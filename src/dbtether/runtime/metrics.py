@@ -104,8 +104,8 @@ class _Live(Collector):
 
 
 def by_phase(statuses: Mapping[str, Iterable[Mapping[str, object]]]) -> list[tuple[tuple[str, ...], float]]:
-    """How many resources of each kind are in each phase."""
-    counts: dict[tuple[str, ...], float] = {}
+    """How many resources of each kind are in each phase; 0 as well of those that failed, so that a first one shows."""
+    counts: dict[tuple[str, ...], float] = {(kind, "Failed"): 0 for kind in statuses}
     for kind, found in statuses.items():
         for status in found:
             labels = (kind, str(status.get("phase", "Pending")))
