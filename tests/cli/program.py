@@ -13,6 +13,8 @@ from typing import IO, Any
 import yaml
 from tests.servers.server import Login, Server
 
+from dbtether.backup.clients import PROGRAMS_VARIABLE
+
 PROGRAM = Path(sys.executable).with_name("dbtether")
 Body = dict[str, Any]
 
@@ -98,7 +100,11 @@ class Program:
         return {key: base64.b64decode(value).decode() for key, value in body["data"].items()}
 
     def _environment(self) -> dict[str, str]:
-        kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
+        kept = {
+            name: os.environ[name]
+            for name in ("PATH", "HOME", "LANG", "TMPDIR", PROGRAMS_VARIABLE)
+            if name in os.environ
+        }
         return {**kept, **self.environment}
 
 
