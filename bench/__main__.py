@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable
 
-from bench import apply, backup, grants, many_on_kube, operator, resync, startup
+from bench import apply, backup, grants, many_on_kube, operator, restore, resync, startup
 
 
 def _measure_operator() -> None:
@@ -19,6 +19,7 @@ BENCHMARKS: dict[str, Callable[[], None]] = {
     "settled": lambda: many_on_kube.report(databases=100, users=100),
     "startup": startup.report,
     "backup": lambda: backup.report(sizes=(100 * backup.MIB, 1000 * backup.MIB)),
+    "restore": lambda: restore.report(sizes=(100 * backup.MIB, 1000 * backup.MIB)),
     "grants": lambda: grants.report(tables=(1, 100, 5000), users=5),
 }
 

@@ -24,11 +24,11 @@ from dbtether.backup.formats import DumpFormat
 from dbtether.embedded import EmbeddedServer
 
 MIB = 1024 * 1024
-_ROW_BYTES = 1024
+ROW_BYTES = 1024
 _RUNS = 3
 _TOGETHER = 3
 # Each row has some 1,000 bytes of text.
-_ROWS: Mapping[str, LiteralString] = {
+ROWS: Mapping[str, LiteralString] = {
     "compressible": """
         SELECT n, gen_random_uuid(), jsonb_build_object('order', n, 'state', 'delivered', 'city', 'Berlin',
                'items', (SELECT jsonb_agg(jsonb_build_object('sku', mod(n, 977) + i, 'count', i, 'price', 19.95))
@@ -95,7 +95,7 @@ async def _report(sizes: Sequence[int]) -> None:
             s3 = S3Server(folder / "s3")
             try:
                 bench = Bench(server, folder, s3)
-                for kind in _ROWS:
+                for kind in ROWS:
                     for size in sizes:
                         await asyncio.to_thread(_measure, bench, kind, size)
             finally:
@@ -104,7 +104,7 @@ async def _report(sizes: Sequence[int]) -> None:
 
 def _measure(bench: Bench, kind: str, size: int) -> None:
     name = f"{kind}_{size // MIB}"
-    on_disk = _fill(bench, name, _ROWS[kind], size // _ROW_BYTES)
+    on_disk = fill(bench, name, ROWS[kind], size // ROW_BYTES)
     _rival(bench, name, ["cat"])  # The first reads what the others find in memory.
     load = os.getloadavg()[0]
     raw, packed = [], []
@@ -123,7 +123,7 @@ def _measure(bench: Bench, kind: str, size: int) -> None:
     for word, taken in [*((f"backup {suffix}", found) for suffix, found in ours.items()), ("backup .sql.gz to S3", s3)]:
         print(_line(word, taken, plain, base, gzip))
     _together(bench, name, on_disk)
-    with psycopg.connect(_conninfo(bench.server, "postgres"), autocommit=True) as connection:
+    with psycopg.connect(conninfo(bench.server, "postgres"), autocommit=True) as connection:
         connection.execute(f"DROP DATABASE {name}".encode())
 
 
@@ -146,8 +146,11 @@ def _together(bench: Bench, name: str, on_disk: int) -> None:
         raise AssertionError("pg_dump failed")
     base = time.perf_counter() - started
     with tempfile.TemporaryDirectory(dir=bench.folder) as folder:
-        running = [_start(_order(bench, name, DumpFormat.GZIP, on_disk, Path(folder))) for _ in range(_TOGETHER)]
-        told = [_result(process) for process in running]
+        running = [
+            start_process("bench.backup_process", _order(bench, name, DumpFormat.GZIP, on_disk, Path(folder)))
+            for _ in range(_TOGETHER)
+        ]
+        told = [result(process) for process in running]
     seconds = max(one["seconds"] for one in told)
     own = max(one["own"] for one in told) / MIB
     print(
@@ -156,10 +159,11 @@ def _together(bench: Bench, name: str, on_disk: int) -> None:
     )
 
 
-def _fill(bench: Bench, name: str, rows: LiteralString, count: int) -> int:
-    with psycopg.connect(_conninfo(bench.server, "postgres"), autocommit=True) as connection:
+def fill(bench: Bench, name: str, rows: LiteralString, count: int) -> int:
+    """Make a database with so many rows; its size on disk."""
+    with psycopg.connect(conninfo(bench.server, "postgres"), autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name} TEMPLATE template0".encode())
-    with psycopg.connect(_conninfo(bench.server, name), autocommit=True) as connection:
+    with psycopg.connect(conninfo(bench.server, name), autocommit=True) as connection:
         connection.execute("CREATE TABLE rows (id bigint, uid uuid, body jsonb, text text)")
         # As it is: what the server would have to unpack would slow pg_dump down and hide what we cost.
         connection.execute("ALTER TABLE rows ALTER body SET STORAGE EXTERNAL, ALTER text SET STORAGE EXTERNAL")
@@ -185,12 +189,12 @@ def _rival(bench: Bench, name: str, through: list[str] | None) -> float:
 
 def _backup(bench: Bench, name: str, format_: DumpFormat, on_disk: int, *, to_s3: bool = False) -> Taken:
     with _place(bench, to_s3=to_s3) as place:
-        process = _start(_order(bench, name, format_, on_disk, place))
+        process = start_process("bench.backup_process", _order(bench, name, format_, on_disk, place))
         memory = Memory()
         while process.poll() is None:
             _look(process.pid, memory)
             time.sleep(0.02)
-        told = _result(process)
+        told = result(process)
     return Taken(told["seconds"], told["plain"], told["stored"], Memory(told["own"], max(memory.tree, told["own"])))
 
 
@@ -225,8 +229,9 @@ def _order(bench: Bench, name: str, format_: DumpFormat, on_disk: int, place: Pa
     return {**order, "spec": bench.s3.spec(place), "data": data}
 
 
-def _start(order: Mapping[str, Any]) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-m", "bench.backup_process"]
+def start_process(module: str, order: Mapping[str, Any]) -> "subprocess.Popen[str]":
+    """A module in a process of its own; its order is JSON on stdin."""
+    command = [sys.executable, "-m", module]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=dict(os.environ))
     assert process.stdin is not None, "it is a pipe"
     process.stdin.write(json.dumps(order))
@@ -234,12 +239,13 @@ def _start(order: Mapping[str, Any]) -> "subprocess.Popen[str]":
     return process
 
 
-def _result(process: "subprocess.Popen[str]") -> dict[str, Any]:
+def result(process: "subprocess.Popen[str]") -> dict[str, Any]:
+    """What a process left on stdout, once it has ended."""
     assert process.stdout is not None, "it is a pipe"
     with process.stdout as out:
         text = out.read()
     if process.wait():
-        raise AssertionError("the backup failed")
+        raise AssertionError("the process failed")
     found: dict[str, Any] = json.loads(text)
     return found
 
@@ -255,6 +261,7 @@ def _look(pid: int, memory: Memory) -> None:
     memory.own, memory.tree = max(memory.own, own), max(memory.tree, tree)
 
 
-def _conninfo(server: EmbeddedServer, database: str) -> str:
+def conninfo(server: EmbeddedServer, database: str) -> str:
+    """The superuser's connection string."""
     login = f"host={server.host} port={server.port} user={server.user}"
     return f"{login} password={server.password} dbname={database} sslmode=disable"

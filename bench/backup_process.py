@@ -31,11 +31,11 @@ def main() -> None:
     started = time.perf_counter()
     manifest = asyncio.run(run_backup(store, run, now=lambda: datetime.now(UTC), environment=os.environ))
     seconds = time.perf_counter() - started
-    told = {"seconds": seconds, "plain": manifest.plain.bytes, "stored": manifest.stored.bytes, "own": _peak_bytes()}
+    told = {"seconds": seconds, "plain": manifest.plain.bytes, "stored": manifest.stored.bytes, "own": peak_bytes()}
     print(json.dumps(told))
 
 
-def _peak_bytes() -> int:
+def peak_bytes() -> int:
     """The most memory that this program needed; ru_maxrss would count its parent's from before the exec."""
     status = Path("/proc/self/status").read_text()
     return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:"))) * 1024

@@ -15,19 +15,22 @@ class Contents:
     object_bytes: int
     object_sha256: str
     plain_bytes: int
-    plain_sha256: str
-    """Of what is in the object; in the custom format that is the archive itself."""
+    plain_sha256: str | None
+    """Of what is in the object, which in the custom format is the archive itself; None when nobody asked."""
 
 
 class ObjectReading:
     """Takes an object in pieces of any size; memory stays bounded."""
 
-    def __init__(self, format_: DumpFormat) -> None:
-        """Nothing has gone by yet."""
+    def __init__(self, format_: DumpFormat, *, hashes_plain: bool = True) -> None:
+        """Nothing has gone by yet; who knows the object's checksum needs none of what is in it."""
         self.object_bytes = 0
         self._is_custom = format_.is_custom
         self._unpacker = unpacker(format_)
-        self._stored, self._plain = hashlib.sha256(), hashlib.sha256()
+        self._stored = hashlib.sha256()
+        is_packed = format_ in (DumpFormat.GZIP, DumpFormat.ZSTD)
+        self._plain = hashlib.sha256() if hashes_plain and is_packed else None
+        self._is_packed = is_packed
         self._plain_bytes = 0
         self._head = b""
 
@@ -36,7 +39,8 @@ class ObjectReading:
         self._stored.update(chunk)
         self.object_bytes += len(chunk)
         for piece in self._unpacker.unpack(chunk):
-            self._plain.update(piece)
+            if self._plain is not None:
+                self._plain.update(piece)
             self._plain_bytes += len(piece)
             if len(self._head) < len(CUSTOM_HEADER):
                 self._head += piece[: len(CUSTOM_HEADER)]
@@ -47,4 +51,6 @@ class ObjectReading:
         self._unpacker.finish()
         if self._is_custom and not self._head.startswith(CUSTOM_HEADER):
             raise DumpDamaged("the object does not begin as an archive of pg_dump does")
-        return Contents(self.object_bytes, self._stored.hexdigest(), self._plain_bytes, self._plain.hexdigest())
+        stored = self._stored.hexdigest()
+        plain = stored if not self._is_packed else None if self._plain is None else self._plain.hexdigest()
+        return Contents(self.object_bytes, stored, self._plain_bytes, plain)

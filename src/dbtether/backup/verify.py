@@ -56,6 +56,7 @@ async def verify(
     async for chunk in stream:
         await asyncio.to_thread(read, chunk)
     contents, scanned = reading.close(), None if scanner is None else scanner.close()
+    assert contents.plain_sha256 is not None, "it was asked for"
     found = Verified(
         object_bytes=contents.object_bytes,
         object_sha256=contents.object_sha256,

@@ -40,10 +40,11 @@ async def check(
 ) -> Findings:
     """What is in a stored dump. Raises DumpDamaged, DumpRefused, Blocked, and what the stream raises."""
     guard = Guard(rules)
-    order = Pass(format_, expected, _Judge(guard), lambda: None, on_progress, environment)
+    order = Pass(format_, expected, _Judge(guard), lambda: None, on_progress, environment, hashes_plain=True)
     passed = await pass_through(stream, order)
     guard.close()
     contents, scanned = passed.contents, passed.scanned
+    assert contents.plain_sha256 is not None, "it was asked for"
     return Findings(
         object_bytes=contents.object_bytes,
         object_sha256=contents.object_sha256,

@@ -102,7 +102,15 @@ async def load(
     loader = _Loader(request, session)
     try:
         await in_thread(loader.begin, session.stop)
-        order = Pass(request.format, request.expected, loader, session.stop, on_progress, environment)
+        order = Pass(
+            request.format,
+            request.expected,
+            loader,
+            session.stop,
+            on_progress,
+            environment,
+            hashes_plain=False,
+        )
         passed = await pass_through(stream, order)
         await in_thread(lambda: loader.commit(passed), session.stop)
     finally:

@@ -69,16 +69,17 @@ class Session:
         """Send the next piece of data."""
         try:
             for start in range(0, len(data), _PIECE):
-                while not self._pgconn.put_copy_data(data[start : start + _PIECE]):
-                    self._wait(writing=True)
+                # libpq would take any amount and grow: what it was given before goes out first.
+                self._flush()
+                self._pgconn.put_copy_data(data[start : start + _PIECE])
         except psycopg.OperationalError:
             raise self._lost() from None
 
     def end_copy(self) -> int:
         """The data is complete; the rows that the server took."""
         try:
-            while not self._pgconn.put_copy_end():
-                self._wait(writing=True)
+            self._flush()
+            self._pgconn.put_copy_end()
         except psycopg.OperationalError:
             raise self._lost() from None
         result = self._result()
@@ -115,13 +116,16 @@ class Session:
 
     def _next_result(self) -> pq.abc.PGresult | None:
         try:
-            while self._pgconn.flush():
-                self._wait(writing=True)
+            self._flush()
             while self._pgconn.is_busy():
                 self._wait()
             return self._pgconn.get_result()
         except psycopg.OperationalError:
             raise self._lost() from None
+
+    def _flush(self) -> None:
+        while self._pgconn.flush():
+            self._wait(writing=True)
 
     def _wait(self, *, writing: bool = False) -> None:
         """Wait until there is something to read, or room to write."""
