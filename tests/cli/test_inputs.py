@@ -71,14 +71,6 @@ def test_a_bad_database_name_is_refused(program: Program, name: str) -> None:
     assert "\x1b" not in told
 
 
-def test_a_kind_of_the_roadmap_is_refused_and_never_silently_accepted(program: Program) -> None:
-    spec: Body = {"source": {"backupRef": {"name": "b"}}, "target": {"databaseRef": {"name": "app"}}}
-    body = {"apiVersion": "dbtether.io/v1alpha1", "kind": "Restore", "metadata": {"name": "x"}, "spec": spec}
-    told = _refused(program, "-f", program.write(CLUSTER, body))
-    assert "this version does not do" in told
-    assert "all.yaml:" in told
-
-
 def test_two_documents_of_one_identity_are_refused(program: Program) -> None:
     program.write(database("app"), name="a.yaml")
     program.write(database("app", databaseName="other"), name="b.yaml")

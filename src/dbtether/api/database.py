@@ -252,11 +252,11 @@ class WaitingGrant(StatusModel):
 class ReplacedDatabase(StatusModel):
     """A database that a Restore replaced and that is kept for a while."""
 
-    database_name: str
-    """Its name now."""
-    restore: str | None = None
-    """The Restore that replaced it."""
-    keep_until: Timestamp | None = None
+    name: str
+    """Its name in PostgreSQL now."""
+    run_id: str
+    """The run of the Restore that replaced it; `dbtether restore undo` goes back to it."""
+    until: Timestamp
     """When it is dropped."""
 
 

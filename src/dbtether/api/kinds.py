@@ -40,6 +40,9 @@ ROTATE = "dbtether.io/rotate"
 ROTATE_NOW = "now"
 """The value of ROTATE that is taken off when it is done, so that it can be set again."""
 RUN_AGAIN = "dbtether.io/run-again"
+"""On a Restore: done once more for each new value."""
+UNDO_RESTORE = "dbtether.io/undo-restore"
+"""On a Database: the run of a Restore; what that replaced comes back, and the annotation is taken off."""
 
 SCHEDULE_LABEL = "dbtether.io/schedule"
 BACKUP_NAME_LABEL = "dbtether.io/backup-name"
@@ -56,6 +59,7 @@ ANNOTATIONS = (
     CONFIRM_SERVER,
     ROTATE,
     RUN_AGAIN,
+    UNDO_RESTORE,
 )
 
 

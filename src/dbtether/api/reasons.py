@@ -125,6 +125,13 @@ class Reason(StrEnum):
     ALREADY_RESTORED = "AlreadyRestored"
     TARGET_NOT_EMPTY = "TargetNotEmpty"
     TOO_MANY_OBJECTS = "TooManyObjects"
+    ROLE_NOT_FOUND = "RoleNotFound"
+    BACKUP_NOT_FOUND = "BackupNotFound"
+    BACKUP_NOT_READY = "BackupNotReady"
+    SOURCE_NOT_ALLOWED = "SourceNotAllowed"
+    RESTORE_UNDONE = "RestoreUndone"
+    RESTORE_EXPIRED = "RestoreExpired"
+    REPLACED_DATABASE_DROPPED = "ReplacedDatabaseDropped"
 
 
 @dataclass(frozen=True, slots=True)
@@ -441,12 +448,13 @@ EXPLANATIONS: Mapping[Reason, Explanation] = {
         "Other resources refer to this one, so it cannot go yet.", "Delete the resources that the message names first."
     ),
     Reason.IN_LINE: _explain(
-        "As many backups of the DBCluster run already as may run at once.", "Wait; they start in the order of creation."
+        "As many backups and restores of the DBCluster run as may at once, or another restore has the same target.",
+        "Wait; they start in the order of creation.",
     ),
     Reason.RUNNING: _explain("The run is under way.", "Nothing to do; the message says how far it is."),
     Reason.COMPLETED: _explain("The run is done.", "Nothing to do."),
     Reason.CANCELLED: _explain(
-        "spec.cancel ended the run; nothing of it is visible in the storage.",
+        "spec.cancel ended the run; nothing of a backup is visible, and the target of a restore is as it was.",
         "Nothing; to run it again, take spec.cancel off and annotate as the message says.",
     ),
     Reason.DEADLINE_EXCEEDED: _explain(
@@ -519,5 +527,31 @@ EXPLANATIONS: Mapping[Reason, Explanation] = {
     Reason.TOO_MANY_OBJECTS: _explain(
         "A restore in one transaction would need more locks than the server has room for.",
         "Have max_locks_per_transaction raised, or set spec.onConflict to drop.",
+    ),
+    Reason.ROLE_NOT_FOUND: _explain(
+        "Policies of the dump name roles that the server does not have; without them rows would show that should not.",
+        "Create the roles that the message names, then another Restore.",
+    ),
+    Reason.BACKUP_NOT_FOUND: _explain(
+        "The Backup that is referred to does not exist, may not be seen, or a Database has no complete one.",
+        "Correct the reference, or take a backup; this resource goes on by itself.",
+    ),
+    Reason.BACKUP_NOT_READY: _explain(
+        "The Backup that is referred to is not complete.", "Describe the Backup; this resource goes on with it."
+    ),
+    Reason.SOURCE_NOT_ALLOWED: _explain(
+        "The object is not there, or this namespace may not restore it.",
+        "Correct the path; ask for consent in the Database's allowedNamespaces, or for a prefix in importPrefixes.",
+    ),
+    Reason.RESTORE_UNDONE: _explain(
+        "The database from before a restore is back in its place.",
+        "Nothing to do; the one that was restored is kept for a while.",
+    ),
+    Reason.RESTORE_EXPIRED: _explain(
+        "The database from before the restore is not kept any more, so there is nothing to go back to.",
+        "Remove the annotation dbtether.io/undo-restore; restore an older backup instead.",
+    ),
+    Reason.REPLACED_DATABASE_DROPPED: _explain(
+        "A database that a restore had replaced was kept for its time, and is dropped now.", "Nothing to do."
     ),
 }

@@ -109,6 +109,19 @@ class RestoreSpec(SpecModel):
     """Ends a running restore."""
 
 
+class RestoreStep(StrEnum):
+    """Where the run of a restore is; each step may be begun again after a crash."""
+
+    CHECKING = "Checking"
+    """The source is read from end to end; the target is untouched."""
+    LOADING = "Loading"
+    """The source is loaded: into a transaction of the target, or into a database beside it."""
+    SWAPPING = "Swapping"
+    """What was loaded takes the place of the target."""
+    GRANTING = "Granting"
+    """The Database and its users are reconciled, and log in."""
+
+
 class RestoreStatus(KindStatus):
     """The run of a restore."""
 
@@ -122,6 +135,12 @@ class RestoreStatus(KindStatus):
     """URL of the object that was read."""
     run_id: str | None = None
     """Id of the run."""
+    attempts: int | None = None
+    """How many times the source was loaded, or was to be."""
+    step: RestoreStep | None = None
+    """Checking, Loading, Swapping or Granting while it runs."""
+    way: str | None = None
+    """transaction for one transaction in the target, staging for a database beside it that takes its place."""
     started_at: Timestamp | None = None
     """When the run started."""
     completed_at: Timestamp | None = None

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from dbtether.api.kinds import KINDS
 from dbtether.api.resource import Key, Resource
 from dbtether.cli import running
 from dbtether.cli.exits import Exit, Quit
@@ -26,7 +27,6 @@ from dbtether.cli.settling import (
 )
 from dbtether.cli.tables import resource_table
 from dbtether.cli.wanted import (
-    KINDS_AT_WORK,
     Wanted,
     check_against,
     everything,
@@ -158,7 +158,7 @@ def _print(applied: Applied, options: ApplyOptions) -> None:
 def say_tables(resources: tuple[Resource, ...]) -> None:
     """Print a table for each kind that has resources, a blank line between them."""
     first = True
-    for kind in KINDS_AT_WORK:
+    for kind in KINDS:
         mine = [resource for resource in resources if resource.key.kind == kind]
         if not mine:
             continue

@@ -33,6 +33,7 @@ from dbtether.cli.clock import rotate, run, tick
 from dbtether.cli.exits import Exit, epilog
 from dbtether.cli.job.commands import app as job
 from dbtether.cli.oncall import diagnose, export, migrate
+from dbtether.cli.restore.commands import app as restore
 
 app = typer.Typer(
     name="dbtether",
@@ -249,6 +250,7 @@ def import_(
 
 
 app.add_typer(backup, name="backup")
+app.add_typer(restore, name="restore")
 app.command()(retention)
 app.command()(rotate)
 app.command()(tick)

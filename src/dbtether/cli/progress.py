@@ -12,7 +12,7 @@ from dbtether.cli.output import PHASE_STYLES, err, printable, tell
 from dbtether.runtime.records import RecordStore
 from dbtether.runtime.store import Change, ChangeType
 
-_SHOWN_KINDS = ("DBCluster", "Database", "DatabaseUser", "BackupStorage", "Backup", "BackupSchedule")
+_SHOWN_KINDS = ("DBCluster", "Database", "DatabaseUser", "BackupStorage", "Backup", "BackupSchedule", "Restore")
 _SETTLED_PHASES = frozenset({"Ready", "Connected", "Completed", "Active", "Suspended", "deleted"})
 _GONE = "deleted"
 

@@ -1,5 +1,6 @@
 """`dbtether status`: everything that was applied, and what is not as it should be."""
 
+from dbtether.api.kinds import KINDS
 from dbtether.api.resource import Resource
 from dbtether.cli import running
 from dbtether.cli.apply import say_tables
@@ -7,7 +8,6 @@ from dbtether.cli.exits import Exit
 from dbtether.cli.output import emit, error, item_list, tell
 from dbtether.cli.places import Place, opened
 from dbtether.cli.settling import Settled, complaint, stuck
-from dbtether.cli.wanted import KINDS_AT_WORK
 
 
 def status_command(place: Place, output: str) -> Exit:
@@ -28,5 +28,5 @@ def status_command(place: Place, output: str) -> Exit:
 
 async def _read(place: Place) -> tuple[str, tuple[Resource, ...]]:
     async with opened(place) as reader:
-        lists = [await reader.list(kind) for kind in KINDS_AT_WORK]
+        lists = [await reader.list(kind) for kind in KINDS]
         return reader.title, tuple(resource for listed in lists for resource in listed)

@@ -18,8 +18,6 @@ from dbtether.errors import InvalidSpec
 from dbtether.runtime.records import FROM_MANIFEST_LABEL, RecordStore
 from dbtether.runtime.store import Store
 
-KINDS_AT_WORK = ("DBCluster", "Database", "DatabaseUser", "BackupStorage", "Backup", "BackupSchedule")
-"""The kinds that this version has a controller for."""
 _FIELDS_OF_TIME = {"DatabaseUser": "rotation", "BackupSchedule": "schedule"}
 
 
@@ -51,7 +49,6 @@ def read_wanted(names: Sequence[str], namespace: str) -> Wanted:
     except InvalidSpec as error:
         problems += error.message.splitlines()
     resources = tuple(document for document in manifests.documents if document.secret is None)
-    problems += [_not_yet(document) for document in resources if document.key.kind not in KINDS_AT_WORK]
     if problems:
         raise Quit(Exit.INVALID, *problems)
     _refuse_empty(names, manifests)
@@ -86,14 +83,6 @@ def _readable(texts: Iterable[tuple[str, bytes]], namespace: str) -> Manifests:
         except InvalidSpec:
             continue
     return Manifests(tuple(documents))
-
-
-def _not_yet(document: Document) -> str:
-    kind = document.key.kind
-    return (
-        f"kind: this version does not do {KINDS[kind].plural} yet, so {document.key} would have no effect; "
-        f"leave it out ({document.place()})"
-    )
 
 
 async def check_against(store: Store, wanted: Wanted) -> None:
@@ -160,8 +149,8 @@ async def vanished(store: Store, wanted: Wanted) -> tuple[Resource, ...]:
 
 
 async def everything(store: Store) -> tuple[Resource, ...]:
-    """All resources of the kinds at work, by kind and key."""
-    return tuple([resource for kind in KINDS_AT_WORK for resource in await store.list(kind)])
+    """All resources, by kind and key."""
+    return tuple([resource for kind in KINDS for resource in await store.list(kind)])
 
 
 def needs_time(documents: Iterable[Document]) -> tuple[str, ...]:

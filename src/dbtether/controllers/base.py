@@ -15,13 +15,14 @@ from dbtether.api.validation import check
 from dbtether.controllers.directory import Directory
 from dbtether.controllers.executor import Executor
 from dbtether.controllers.glance import LookCloser
+from dbtether.controllers.passes import PassEnd, Passes
 from dbtether.controllers.report import Level, Report, report_paused, write_report
 from dbtether.controllers.rotation import OVERDUE_SPREAD
 from dbtether.controllers.servers import Servers
 from dbtether.controllers.storages import Storages
 from dbtether.controllers.verified import VerifiedLogins
 from dbtether.errors import Blocked, DbtetherError, Retryable
-from dbtether.postgres.glance import glancing
+from dbtether.postgres.glance import glance_seconds, glancing
 from dbtether.postgres.server.access import Server
 from dbtether.postgres.statement import Statement
 from dbtether.runtime.outcomes import RotationOutcome
@@ -75,6 +76,9 @@ class World:
     namespace_labels: Callable[[str], Awaitable[Mapping[str, str]]] = name_label
     verified_logins: VerifiedLogins = field(default_factory=VerifiedLogins)
     """Password fingerprints that were proven in this process, with the server's verifier where it shows it."""
+    unproven_logins: set[Key] = field(default_factory=set)
+    """DatabaseUsers that must log in again to be Ready: the database that they were proven on is another one now."""
+    passes: Passes = field(default_factory=Passes)
     checked_users: dict[Key, tuple[str, int, DatabaseUserSpec | None]] = field(default_factory=dict)
     """The specs of users with additional grants by uid and generation; None for one that is not valid."""
     leaving: set[tuple[str, str]] = field(default_factory=set)
@@ -158,27 +162,42 @@ class Controller(ABC):
         return await self._reconcile(key)
 
     async def _reconcile(self, key: Key) -> Outcome:
+        begun = self.world.passes.begin()
         resource = await self.world.store.get(key)
         if resource is None:
+            self.world.passes.forget(key)
             return Done()
         try:
             if resource.annotations.get(PAUSED) == "true":
-                return await self._pause(resource)
+                outcome = await self._pause(resource)
+                self._passed(key, begun, PassEnd.WAITING)
+                return outcome
             if resource.deleted is not None:
                 return await self._delete_and_finish(resource)
             resource = await self._with_finalizer(resource)
-            return await self.ensure(resource)
+            outcome = await self.ensure(resource)
+            if outcome != Again(0):
+                self._passed(key, begun, PassEnd.WELL)
+            return outcome
         except Waiting as waiting:
             message = _on_deletion(resource, waiting.reason, waiting.message)
             await self._report(resource, Report("Waiting", Level.PROGRESSING, waiting.reason, message))
+            self._passed(key, begun, PassEnd.WAITING)
             return Done() if waiting.again_seconds is None else Again(waiting.again_seconds)
         except Blocked as blocked:
             await self._report(resource, Report("Failed", Level.STALLED, blocked.reason, blocked.message))
+            self._passed(key, begun, PassEnd.BLOCKED)
             raise
         except Retryable as error:
             message = _on_deletion(resource, error.reason, error.message)
             await self._report(resource, Report("Failed", Level.PROGRESSING, error.reason, message))
             raise
+
+    def _passed(self, key: Key, begun: int, how: PassEnd) -> None:
+        """Tell who waits for a look at the resource; one at what may be old does not count."""
+        if glance_seconds() is None:
+            for waiter in self.world.passes.end(key, begun, how):
+                self.world.wake(waiter)
 
     async def _pause(self, resource: Resource) -> Outcome:
         """Change nothing, and say so; but a pause is no way to keep what somebody took back."""

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 from dbtether.api.database import DatabasePhase, DatabaseSpec, DriftPolicy, database_name
 from dbtether.api.dbcluster import DBClusterSpec
-from dbtether.api.kinds import CONFIRM_DELETE
+from dbtether.api.kinds import CONFIRM_DELETE, UNDO_RESTORE
 from dbtether.api.model import MAX_STATUS_ENTRIES
-from dbtether.api.names import marker, parse_marker
+from dbtether.api.names import parse_marker
 from dbtether.api.references import DeletionPolicy
 from dbtether.api.resource import Key, Resource
 from dbtether.api.validation import validate_resource
@@ -22,7 +22,16 @@ from dbtether.controllers.databaseadopt import (
     was_adopted,
     without_leaving,
 )
+from dbtether.controllers.databasedesired import desired_database
 from dbtether.controllers.databasenotes import extension_fields, grant_fields, notes_on
+from dbtether.controllers.databasereplaced import (
+    Beside,
+    Kept,
+    drop_everything_beside,
+    go_on_after_swap,
+    keep_replaced,
+    undo_restore,
+)
 from dbtether.controllers.drift import NO_DRIFT, is_drift, report_drift
 from dbtether.controllers.grants import grants_hash, wanted_grant_groups
 from dbtether.controllers.report import Level, Report
@@ -33,13 +42,12 @@ from dbtether.postgres.databases.guards import GUARDS
 from dbtether.postgres.databases.leftovers import with_left_over
 from dbtether.postgres.databases.model import (
     DesiredDatabase,
-    DesiredExtension,
-    DesiredSchema,
     ObservedDatabase,
 )
 from dbtether.postgres.databases.ownership import is_adoption, is_ours, previous_owner, wanted_owner
 from dbtether.postgres.databases.plan import plan, sees_everything
 from dbtether.postgres.guards import first_blocked, quoted
+from dbtether.postgres.restores.model import run_beside
 from dbtether.postgres.roles.model import role_names
 from dbtether.postgres.server.access import Server
 from dbtether.postgres.server.looking import look_from_outside, look_inside
@@ -60,6 +68,11 @@ class _Context:
     users: Mapping[str, tuple[Key, ...]]
     """Those that ask for each grant group, by its name."""
 
+    @property
+    def beside(self) -> Beside:
+        """The same for what restores have left beside it."""
+        return Beside(self.resource, self.spec.cluster_ref.name, self.server, self.desired)
+
 
 class DatabaseController(Controller):
     """Keeps a database as its Database resource wants it."""
@@ -78,6 +91,8 @@ class DatabaseController(Controller):
         async with server.lock(desired.roles.owner):
             context, observed = await self._observe(_Context(resource, spec, cluster, server, desired, users))
             desired = context.desired
+            if await self._swapped_back(context, observed):
+                return Again(0)
             if (blocked := first_blocked(GUARDS, desired, observed)) is not None:
                 raise blocked
             if observed.database is None and desired.roles.owner in observed.roles:
@@ -99,10 +114,11 @@ class DatabaseController(Controller):
                     or groups != await wanted_grant_groups(self.world, resource, spec, cluster, server.facts)
                 ):
                     return Again(0)
+            kept = await keep_replaced(self.world, context.beside)
             if drift:
                 return await self._report_drift(context, observed, drift)
-        await self._report_ready(context, observed)
-        return Done()
+        await self._report_ready(context, observed, kept)
+        return Done() if kept.next is None else Again(max((kept.next - self.world.now()).total_seconds(), 1.0))
 
     def made_nothing(self, resource: Resource) -> bool:
         """The name is recorded before the first statement is sent."""
@@ -135,6 +151,15 @@ class DatabaseController(Controller):
     async def give_up(self, resource: Resource) -> str:
         """Let go of it; the database stays where it is."""
         return f"database {resource.status['databaseName']} with its roles on DBCluster {self.group(resource.key)}"
+
+    async def _swapped_back(self, context: _Context, observed: ObservedDatabase) -> bool:
+        """Whether a restore was undone, or the end of one made up for: then everything is looked at anew."""
+        if self.world.executor.only_plans:
+            return False
+        if UNDO_RESTORE in context.resource.annotations:
+            await undo_restore(self.world, context.beside)
+            return True
+        return await go_on_after_swap(self.world, context.beside, observed)
 
     async def _observe(self, context: _Context) -> tuple[_Context, ObservedDatabase]:
         """The database as it is, and what is wanted of it now that everybody asked has consented, or not."""
@@ -242,7 +267,7 @@ class DatabaseController(Controller):
         more = f" and {len(statements) - 1} more" if len(statements) > 1 else ""
         await self.world.store.record_event(resource, EventType.NORMAL, "Changed", f"{statements[0].purpose}{more}")
 
-    async def _report_ready(self, context: _Context, observed: ObservedDatabase) -> None:
+    async def _report_ready(self, context: _Context, observed: ObservedDatabase, kept: Kept) -> None:
         message = f"Database {context.desired.name} is ready"
         adopted = context.desired.adopts or was_adopted(context.resource, context.spec, observed)
         notes = notes_on(context.desired, observed, adopted=adopted)
@@ -254,6 +279,7 @@ class DatabaseController(Controller):
             "owner": wanted_owner(context.desired, observed),
             **extension_fields(context.desired, observed),
             **grant_fields(context.desired, observed),
+            **kept.fields,
             "appliedSettings": [name for name, _ in context.desired.settings],
             "appliedGeneration": context.resource.generation,
             **NO_DRIFT,
@@ -302,6 +328,9 @@ class DatabaseController(Controller):
         # Our own idle connections would hold the DROP back, and count as sessions.
         await server.pool.close_database(name)
         observed = await self._observe_drop(context)
+        if observed.roles.get(desired.roles.owner) is not None:
+            desired = replace(desired, known_owners=observed.known_owners)
+            await drop_everything_beside(self.world, Beside(resource, context.spec.cluster_ref.name, server, desired))
         if (blocked := marker_lost(desired.marker, desired.roles, observed)) is not None:
             raise blocked
         statements = plan_drop(name, desired.marker, desired.roles, observed)
@@ -336,7 +365,7 @@ class DatabaseController(Controller):
 async def _refuse_renamed(server: Server, name: str, owner: str) -> None:
     """The owner role knows its database under any name: an empty one beside it would hide the data."""
     found = await server.database_of_owner(owner)
-    if found is not None:
+    if found is not None and run_beside(name, found) is None:
         raise Blocked(
             "DatabaseRenamed",
             f"Database {name} was renamed to {found} by hand: nothing was made or dropped; a DBA must run "
@@ -353,43 +382,6 @@ def _claim(context: _Context) -> Claim:
         context.desired.name,
         wants_to_adopt(context.resource, context.spec),
         context.desired.roles.owner,
-    )
-
-
-def desired_database(
-    resource: Resource, spec: DatabaseSpec, cluster: DBClusterSpec, installation: str
-) -> DesiredDatabase:
-    """The database that a Database resource asks for."""
-    name = database_name(spec, resource.key.name)
-    options = spec.extension_options
-    return DesiredDatabase(
-        name=name,
-        marker=marker(resource.key.namespace, resource.key.name, installation),
-        roles=role_names(name),
-        extensions=tuple(
-            DesiredExtension(
-                extension,
-                options[extension].version if extension in options else None,
-                options[extension].schema_ if extension in options else None,
-            )
-            for extension in spec.extensions
-        ),
-        drop_extensions=spec.drop_extensions,
-        previous_extensions=tuple(
-            entry["name"] for entry in resource.status.get("extensions", ()) if isinstance(entry, dict)
-        ),
-        allowed_extensions=frozenset(cluster.allowed_extensions),
-        schemas=tuple(DesiredSchema(schema.name, schema.owner) for schema in spec.schemas),
-        owner=spec.owner,
-        template=spec.template,
-        encoding=None if spec.encoding is None else spec.encoding.value,
-        lc_collate=spec.lc_collate,
-        lc_ctype=spec.lc_ctype,
-        locale_provider=None if spec.locale_provider is None else spec.locale_provider.value,
-        icu_locale=spec.icu_locale,
-        connection_limit=spec.connection_limit,
-        settings=tuple(sorted(spec.settings.items())),
-        previous_settings=frozenset(resource.status.get("appliedSettings", ())),
     )
 
 

@@ -122,6 +122,7 @@ class DatabaseUserController(Controller):
                 wake_databases(self.world, resource, login, left)
         await secrets.remove()
         self.world.verified_logins.forget(resource.key)
+        self.world.unproven_logins.discard(resource.key)
         self.world.checked_users.pop(resource.key, None)
 
     async def give_up(self, resource: Resource) -> str:
@@ -273,9 +274,11 @@ class DatabaseUserController(Controller):
             return
         status, mark = user.resource.status, mark_of(self.world, user, password)
         is_proven = status.get("loginVerified") and status.get("passwordFingerprint") == mark
+        is_proven = is_proven and user.resource.key not in self.world.unproven_logins
         if is_proven and not changed and status.get("phase") == DatabasePhase.READY:
             return
         await verify(user, password)
+        self.world.unproven_logins.discard(user.resource.key)
         self.world.verified_logins[user.resource.key] = mark
 
     async def _report_ready(self, user: User, observed: ObservedLogin, password: str, secret: str) -> Resource:

@@ -28,6 +28,7 @@ from dbtether.controllers.references import (
     schedule_of,
     with_rivals,
 )
+from dbtether.controllers.restore import RestoreController
 from dbtether.controllers.rotation import OVERDUE_SPREAD
 from dbtether.controllers.servers import Servers
 from dbtether.controllers.storages import Storages
@@ -64,6 +65,7 @@ async def opened_engine(
     namespace_labels: Callable[[str], Awaitable[Mapping[str, str]]] = name_label,
     fence: Fence = no_fence,
     local_root: Path | None = None,
+    own_folder: Path | None = None,
     on_rotation: Callable[[RotationOutcome], None] = ignore_rotation,
     overdue_spread: timedelta = OVERDUE_SPREAD,
     jobs: Jobs | None = None,
@@ -71,14 +73,14 @@ async def opened_engine(
 ) -> AsyncIterator[Engine]:
     """An engine over the store; every server it opened is closed at the end.
 
-    Backups are left alone where there are no `jobs` to take them.
+    Backups and Restores are left alone where there are no `jobs` to do them.
     """
     directory = Directory()
     await directory.open(store)
     secrets = PlatformSecrets(store, secret_namespaces)
     executor = executor or Applying()
     servers = Servers(secrets, os.environ if environment is None else environment, fence)
-    storages = Storages(secrets, local_root, may_write=executor.may_write)
+    storages = Storages(secrets, local_root, executor.may_write, own_folder)
     world = World(
         StoreOfGlances(store),
         servers,
@@ -99,12 +101,14 @@ async def opened_engine(
         Registration("BackupStorage", BackupStorageController(world), references_of_storage),
     ]
     if jobs is not None or executor.only_plans:
-        numbers = backups or BackupSettings()
+        at_work, numbers = None if executor.only_plans else jobs, backups or BackupSettings()
         line = BackupLine(world.store, numbers.at_once)
-        backup = BackupController(world, None if executor.only_plans else jobs, numbers, line)
+        backup = BackupController(world, at_work, numbers, line)
+        restore = RestoreController(world, at_work, numbers, line)
         registrations += [
             Registration("Backup", backup, backup.references, schedule_of),
             Registration("BackupSchedule", BackupScheduleController(world), references_of_backup),
+            Registration("Restore", restore, restore.references),
         ]
     loop = ControlLoop(store, registrations, settings, on_outcome=on_outcome)
     if jobs is not None:

@@ -1,6 +1,7 @@
 """What each kind's resources reference: changes of those wake them. Specs are not validated yet."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from dbtether.api.kinds import SCHEDULE_LABEL
 from dbtether.api.names import credentials_secret_name, per_database_secret_names
@@ -112,3 +113,33 @@ def references_of_backup(resource: Resource) -> Iterator[Key]:
     storage = resource.spec.get("storageRef")
     if isinstance(storage, dict) and isinstance(storage.get("name"), str):
         yield Key("BackupStorage", "", storage["name"])
+
+
+def references_of_restore(resource: Resource) -> Iterator[Key]:
+    """Its target, what its source names, and the namespace whose labels a storage may ask for."""
+    namespace = resource.key.namespace
+    yield Key("Namespace", "", namespace)
+    target = _at(resource.spec, "target", "databaseRef")
+    if isinstance(target.get("name"), str):
+        yield Key("Database", namespace, target["name"])
+    backup, latest = _at(resource.spec, "source", "backupRef"), _at(resource.spec, "source", "latestFrom")
+    if isinstance(backup.get("name"), str):
+        yield Key("Backup", _namespace_of(backup, namespace), backup["name"])
+    database = _at(latest, "databaseRef")
+    if isinstance(database.get("name"), str):
+        yield Key("Database", _namespace_of(latest, namespace), database["name"])
+    storage = _at(resource.spec, "source", "storageRef")
+    if isinstance(storage.get("name"), str):
+        yield Key("BackupStorage", "", storage["name"])
+
+
+def _namespace_of(part: Mapping[str, Any], own: str) -> str:
+    named = part.get("namespace")
+    return named if isinstance(named, str) else own
+
+
+def _at(values: Mapping[str, Any], *names: str) -> Mapping[str, Any]:
+    for name in names:
+        found = values.get(name)
+        values = found if isinstance(found, Mapping) else {}
+    return values

@@ -23,12 +23,22 @@ class Storages:
     """The folder that `local` may use; None for none."""
     may_write: bool
     """Whether a probe object may be written: a read-only operator only lists."""
+    own_folder: Path | None = None
+    """A folder that the person who runs the command has named, wherever it is."""
+
+    def root_of(self, spec: BackupStorageSpec) -> Path | None:
+        """The folder that a storage of the kind `local` may use; None for any other storage, or where there is none."""
+        if spec.local is None:
+            return None
+        if self.own_folder is not None and Path(spec.local.path) == self.own_folder:
+            return self.own_folder.parent
+        return self.local_root
 
     async def open(self, spec: BackupStorageSpec) -> ObjectStore:
         """The store. Raises Blocked when its Secret is missing or does not fit."""
         ref, data = spec.credentials_secret_ref, await self.credentials(spec)
         try:
-            return open_store(spec, data, self.local_root)
+            return open_store(spec, data, self.root_of(spec))
         except Blocked as error:
             if ref is None or error.reason != "SecretInvalid":
                 raise

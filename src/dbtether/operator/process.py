@@ -39,7 +39,7 @@ logger = logging.getLogger(__name__)
 # A renewal must never stand in line behind the calls of controllers.
 _LEASE_CLIENT = ClientSettings(at_once=2)
 
-KINDS = ("DBCluster", "Database", "DatabaseUser", "BackupStorage", "Backup", "BackupSchedule")
+KINDS = ("DBCluster", "Database", "DatabaseUser", "BackupStorage", "Backup", "BackupSchedule", "Restore")
 _NOTHING_QUEUED = QueueStatistics(0, 0, 0, 0, 0, 0.0, 0.0)
 
 

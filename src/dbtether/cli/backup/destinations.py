@@ -40,24 +40,45 @@ def destination(
     text: str, option: str, *, make: bool = False, environment: Mapping[str, str] = os.environ
 ) -> Destination:
     """The place that the text names; a folder is made where `make` says so. Raises Quit."""
+    if (folder := local_path(text)) is not None:
+        return Destination(_folder(folder, option, make=make), "")
+    bucket = bucket_of(text, option, environment)
+    return Destination(_store(bucket.spec, bucket.data, f"{option} {text!r}"), bucket.path)
+
+
+def local_path(text: str) -> Path | None:
+    """The path on this machine that the text names; None when it names a bucket."""
     if "://" not in text:
-        return Destination(_folder(Path(text), option, make=make), "")
+        return Path(text)
+    parts = urlsplit(text)
+    return Path(parts.path) if parts.scheme == "file" else None
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class NamedBucket:
+    """A bucket as a BackupStorage's spec, and a path in it. Its repr shows nothing."""
+
+    spec: dict[str, Any]
+    data: dict[str, bytes] | None
+    """The keys that the environment has."""
+    path: str
+
+
+def bucket_of(text: str, option: str, environment: Mapping[str, str] = os.environ) -> NamedBucket:
+    """The bucket that a URL names. Raises Quit."""
     parts = urlsplit(text)
     path = parts.path.strip("/")
     match parts.scheme:
-        case "file":
-            return Destination(_folder(Path(parts.path), option, make=make), "")
         case "s3":
-            spec, data, prefix = _s3(parts.netloc, environment), _data(environment, _AWS), path
+            return NamedBucket(_s3(parts.netloc, environment), _data(environment, _AWS), path)
         case "gs":
-            spec, data, prefix = {"gcs": {"bucket": parts.netloc}}, None, path
+            return NamedBucket({"gcs": {"bucket": parts.netloc}}, None, path)
         case "azure":
             container, _, prefix = path.partition("/")
             spec = {"azure": {"storageAccount": parts.netloc, "container": container}}
-            data = _data(environment, _AZURE)
+            return NamedBucket(spec, _data(environment, _AZURE), prefix)
         case _:
             raise Quit(Exit.INVALID, f"{option} {text!r}: give {_FORMS}")
-    return Destination(_store(spec, data, f"{option} {text!r}"), prefix)
 
 
 def _folder(path: Path, option: str, *, make: bool) -> ObjectStore:

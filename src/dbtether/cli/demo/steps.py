@@ -8,6 +8,7 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 
 from dbtether.api.backup import DEFAULT_FILENAME_TEMPLATE
+from dbtether.api.kinds import KINDS
 from dbtether.api.resource import Key
 from dbtether.backup.catalog import catalog
 from dbtether.cli.apply import Applied, ApplyOptions, apply_wanted
@@ -22,7 +23,7 @@ from dbtether.cli.plan import PlanOptions, plan_wanted
 from dbtether.cli.planning import Plan, plan_lines
 from dbtether.cli.settling import is_ready
 from dbtether.cli.tables import resource_table
-from dbtether.cli.wanted import KINDS_AT_WORK, read_wanted
+from dbtether.cli.wanted import read_wanted
 from dbtether.embedded import EmbeddedServer
 from dbtether.postgres.errors import primary_message
 from dbtether.postgres.statement import MASK
@@ -141,7 +142,7 @@ async def apply_first(scene: Scene) -> None:
 
 
 def _tables(scene: Scene, applied: Applied) -> None:
-    for kind in KINDS_AT_WORK:
+    for kind in KINDS:
         scene.stage.line()
         mine = [resource for resource in applied.resources if resource.key.kind == kind]
         for line in resource_table(kind, mine, with_namespace=True):

@@ -12,7 +12,6 @@ from dbtether.cli.kube.deployment import operator_options
 from dbtether.cli.kube.reading import ClusterReader
 from dbtether.cli.output import note
 from dbtether.cli.places import Cluster
-from dbtether.cli.wanted import KINDS_AT_WORK
 from dbtether.errors import Blocked, StateError
 from dbtether.runtime.kube.errors import Forbidden
 from dbtether.runtime.kube.installation import FINGERPRINT_SECRET
@@ -143,7 +142,7 @@ async def take_snapshot(reader: ClusterReader, cluster: Cluster) -> Snapshot:
     lists = await asyncio.gather(
         *(
             _listed(reader, kind, namespace)
-            for kind in KINDS_AT_WORK
+            for kind in KINDS
             if kind in KINDS
             for namespace in (scopes if KINDS[kind].namespaced else (None,))
         )
