@@ -143,7 +143,6 @@ async def take_snapshot(reader: ClusterReader, cluster: Cluster) -> Snapshot:
         *(
             _listed(reader, kind, namespace)
             for kind in KINDS
-            if kind in KINDS
             for namespace in (scopes if KINDS[kind].namespaced else (None,))
         )
     )
@@ -164,7 +163,7 @@ async def _listed(reader: ClusterReader, kind: str, namespace: str | None) -> tu
         return await reader.list(kind, namespace)
     except Quit as refusal:
         # No statement depends on them.
-        if kind not in ("BackupStorage", "Backup"):
+        if kind not in ("BackupStorage", "Backup", "BackupSchedule", "Restore"):
             raise
         note(f"{refusal.messages[0]}: each one in the manifests is taken for new")
         return ()
