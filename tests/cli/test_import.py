@@ -4,6 +4,7 @@ import shutil
 
 import psycopg
 import pytest
+from psycopg import sql
 from tests.cli.program import Body, Program, admin_secret, cluster, database, user
 from tests.servers.fixtures import Admin
 from tests.servers.server import Login
@@ -38,6 +39,13 @@ def _applied(program: Program, admin: Admin, unique: str, installation: str) -> 
 def test_import_rebuilds_what_was_applied(program: Program, admin: Admin, unique: str) -> None:
     bodies = _applied(program, admin, unique, unique)
     shutil.rmtree(program.state)
+    with admin.server.connect() as connection:
+        # As a restore has left it.
+        replaced, owner = (
+            sql.Identifier(f"{unique}_app__before_0a1b2c3d"),
+            sql.Identifier(f"dbtether_{unique}_app_owner"),
+        )
+        connection.execute(sql.SQL("CREATE DATABASE {} OWNER {} ALLOW_CONNECTIONS false").format(replaced, owner))
 
     imported = program.run("import", "-f", "server.yaml", "--installation", unique)
     assert imported.code == 0, imported.err

@@ -4,7 +4,11 @@ from itertools import permutations
 from typing import Any
 
 import pytest
+from psycopg import sql
 from tests.controllers.world import TEAM, World, phase, reason_of, scenario
+
+from dbtether.api.names import Group, Marker, group_role
+from dbtether.postgres.restores.model import replaced_comment, replaced_name
 
 pytestmark = pytest.mark.majors(15, 18)
 
@@ -28,6 +32,27 @@ async def test_deletion_in_every_order_leaves_nothing(world: World, order: tuple
             await engine.loop.run_until_settled(20)
         await world.delete(world.user_key("maker"))
         await engine.loop.run_until_settled(20)
+    await world.assert_nothing_left()
+
+
+@pytest.mark.majors(18)
+@scenario
+async def test_a_database_takes_along_what_a_restore_has_left_beside_it(world: World) -> None:
+    await apply_all(world)
+    marker = Marker(TEAM, world.database_key().name, world.store.installation)
+    owner, replaced = group_role(world.named(), Group.OWNER), replaced_name(world.named(), "0a1b2c3d")
+    world.execute("CREATE DATABASE {} OWNER {} ALLOW_CONNECTIONS false", replaced, owner)
+    comment = replaced_comment(marker, "0a1b2c3d", world.now())
+    with world.admin.server.connect() as connection:
+        names = sql.Identifier(replaced), sql.Literal(comment)
+        connection.execute(sql.SQL("COMMENT ON DATABASE {} IS {}").format(*names))
+    # One that somebody has dropped is made anew: the one beside it is not it under another name.
+    world.execute("DROP DATABASE {} WITH (FORCE)", world.named())
+    await world.annotate(world.database_key(), reconcile="now")
+    await world.settle()
+    assert {world.named(), replaced} <= set(world.left())
+    await world.delete(*[resource.key for resource in await world.everything()])
+    await world.settle()
     await world.assert_nothing_left()
 
 

@@ -364,8 +364,9 @@ class DatabaseController(Controller):
 
 async def _refuse_renamed(server: Server, name: str, owner: str) -> None:
     """The owner role knows its database under any name: an empty one beside it would hide the data."""
-    found = await server.database_of_owner(owner)
-    if found is not None and run_beside(name, found) is None:
+    owned = await server.databases_of_owner(owner)
+    found = next((other for other in owned if run_beside(name, other) is None), None)
+    if found is not None:
         raise Blocked(
             "DatabaseRenamed",
             f"Database {name} was renamed to {found} by hand: nothing was made or dropped; a DBA must run "

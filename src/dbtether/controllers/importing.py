@@ -25,6 +25,7 @@ from dbtether.postgres.markers import (
     observe_marked_roles,
 )
 from dbtether.postgres.pool import Connection
+from dbtether.postgres.restores.model import run_beside
 from dbtether.postgres.server.access import Server
 
 # The strongest first: an admin is in the group of the readers as well.
@@ -75,7 +76,7 @@ async def survey(cluster: str, server: Server) -> Survey:
         found = await observe_marked_roles(connection)
         roles = tuple((mark, role) for role in found if (mark := parse_marker(role.comment)) is not None)
         owners = [role.name for _, role in roles if not role.can_login]
-        databases = {database.owner: database for database in await observe_databases_of(connection, owners)}
+        databases = _by_owner(await observe_databases_of(connection, owners))
         grant_roles = await observe_grant_roles(connection)
     contents = {}
     grants: dict[str, GrantRole] = {}
@@ -87,6 +88,17 @@ async def survey(cluster: str, server: Server) -> Survey:
                 contents[database.name] = await observe_contents(connection, makers)
                 grants |= await grants_in(connection, database.name, grant_roles)
     return Survey(cluster, roles, databases, contents, grants)
+
+
+def _by_owner(databases: Sequence[OwnedDatabase]) -> dict[str, OwnedDatabase]:
+    """Each owner's own database: those that restores have left beside it belong to the same owner."""
+    return {
+        database.owner: database
+        for database in databases
+        if not any(
+            other.owner == database.owner and run_beside(other.name, database.name) is not None for other in databases
+        )
+    }
 
 
 @asynccontextmanager

@@ -126,6 +126,6 @@ async def _is_alone(server: Server, owner: Role | None, but_for: str = "") -> bo
 
     Who is in it does not matter: nobody but admins is, present and former ones.
     """
-    if owner is None or await server.database_of_owner(owner.name) is not None:
+    if owner is None or await server.databases_of_owner(owner.name):
         return False
     return not {edge.role for edge in owner.memberships} - {but_for}

@@ -77,11 +77,11 @@ SELECT coalesce(d.datname::text, '') AS database, s.classid = 'pg_catalog.pg_dat
  GROUP BY 1, 2, 3, o.oid
 """
 # By itself, or by the role that owns it and that the owner role is in; not what has an owner role of its own.
-DATABASE_OF_OWNER = """
+DATABASES_OF_OWNER = """
 SELECT d.datname::text FROM pg_catalog.pg_database d JOIN pg_catalog.pg_roles r
     ON pg_catalog.pg_has_role(r.oid, d.datdba, 'USAGE')
  WHERE r.rolname = %s AND (d.datdba = r.oid OR NOT EXISTS (
-    SELECT FROM pg_catalog.pg_roles o WHERE o.rolname = 'dbtether_' || d.datname || '_owner')) ORDER BY 1 LIMIT 1
+    SELECT FROM pg_catalog.pg_roles o WHERE o.rolname = 'dbtether_' || d.datname || '_owner')) ORDER BY 1
 """
 # Members of these read and write the server's files or run its programs, whatever their own attributes say.
 REACHED = """

@@ -30,7 +30,7 @@ from dbtether.postgres.restores.observe import (
     observe_surroundings,
 )
 from dbtether.postgres.roles.model import Belongings, Dependents, RoleNames
-from dbtether.postgres.roles.observe import DATABASE_OF_OWNER, DEPENDENTS, REACHED, SESSIONS, dependents_from_rows
+from dbtether.postgres.roles.observe import DATABASES_OF_OWNER, DEPENDENTS, REACHED, SESSIONS, dependents_from_rows
 from dbtether.postgres.server.model import ServerFacts
 from dbtether.postgres.server.observe import observe_server
 from dbtether.postgres.server.preflight import Preflight, observe_preflight
@@ -197,12 +197,11 @@ class Server:
             tuple(str(name) for name, is_powerful in rows if is_powerful),
         )
 
-    async def database_of_owner(self, owner: str) -> str | None:
-        """A database that the role owns, or None."""
+    async def databases_of_owner(self, owner: str) -> tuple[str, ...]:
+        """The databases that the role owns, sorted."""
         async with self._use(self.maintenance_database, f"look for the database of {owner}") as connection:
-            cursor = await connection.execute(DATABASE_OF_OWNER, (owner,))
-            row = await cursor.fetchone()
-        return str(row[0]) if row else None
+            cursor = await connection.execute(DATABASES_OF_OWNER, (owner,))
+            return tuple(str(name) for (name,) in await cursor.fetchall())
 
     async def sessions(self, database: str) -> tuple[Session, ...]:
         """Who is connected to a database."""
