@@ -18,9 +18,6 @@ pytestmark = pytest.mark.majors(18)
 __all__ = ["ready"]
 
 KEY = Key("BackupSchedule", "default", "hourly")
-# Half an hour away from each test, which is about what is done, and not about when.
-OTHER_MINUTE = (datetime.now(UTC).minute + 30) % 60
-HOURLY = f"{OTHER_MINUTE} * * * *"
 
 
 def schedule(name: str = "hourly", **spec: object) -> Body:
@@ -28,7 +25,8 @@ def schedule(name: str = "hourly", **spec: object) -> Body:
     body = {
         "databaseRef": {"name": "app"},
         "storageRef": {"name": "disk"},
-        "schedule": f"{OTHER_MINUTE} * * * *",
+        # Half an hour away: each test is about what is done, and not about when.
+        "schedule": f"{(datetime.now(UTC).minute + 30) % 60} * * * *",
         **spec,
     }
     return {
@@ -46,7 +44,8 @@ def was_due(program: Program) -> None:
         with LocalStore.open(program.state) as store:
             resource = await store.get(KEY)
             assert resource is not None
-            then = (datetime.now(UTC) - timedelta(hours=3)).replace(minute=OTHER_MINUTE, second=0)
+            minute = int(resource.spec["schedule"].split()[0])
+            then = (datetime.now(UTC) - timedelta(hours=3)).replace(minute=minute, second=0)
             await store.write_status(resource, {**resource.status, "nextScheduledTime": instant_text(then)})
 
     asyncio.run(write())

@@ -12,15 +12,18 @@ from tests.operator.operating import NEVER, eventually, operating
 from dbtether.api.times import instant_text
 
 pytestmark = pytest.mark.majors(18)
-# Half an hour away from each test, which is about what is done, and not about when.
-OTHER_MINUTE = (datetime.now(UTC).minute + 30) % 60
+
+
+def other_minute() -> int:
+    """A minute half an hour away from now: each test is about what is done, and not about when."""
+    return (datetime.now(UTC).minute + 30) % 60
 
 
 def create_schedule(backups: BackupGround, name: str, **spec: Any) -> None:
     wanted = {
         "databaseRef": {"name": "app"},
         "storageRef": {"name": backups.ground.unique},
-        "schedule": f"{OTHER_MINUTE} * * * *",
+        "schedule": f"{other_minute()} * * * *",
         **spec,
     }
     body = {"apiVersion": "dbtether.io/v1alpha1", "kind": "BackupSchedule", "metadata": {"name": name}, "spec": wanted}
@@ -51,7 +54,8 @@ def test_a_schedule_has_backups_taken_and_lets_go_of_those_that_no_rule_keeps(
         eventually(lambda: operator.metric(f"dbtether_backup_overdue{labels % 'never'}") == 1, "it is overdue")
         assert operator.metric(f"dbtether_last_successful_backup_timestamp_seconds{labels % 'hourly'}") is None
 
-        was_due(backups, "hourly", OTHER_MINUTE)
+        minute = int((ground.get("BackupSchedule", "hourly") or {})["spec"]["schedule"].split()[0])
+        was_due(backups, "hourly", minute)
         eventually(lambda: ground.all("Backup"), "one Backup is made for all that was missed")
         (first,) = ground.all("Backup")
         name = first["metadata"]["name"]
@@ -71,7 +75,7 @@ def test_a_schedule_has_backups_taken_and_lets_go_of_those_that_no_rule_keeps(
         assert columns[0].split() == " ".join(headers).split()
 
         # The id of a Backup follows from the time, so that this needs another one.
-        minute = (OTHER_MINUTE + 5) % 60
+        minute = (minute + 5) % 60
         ground.patch("BackupSchedule", "hourly", {"spec": {"schedule": f"{minute} * * * *"}})
         eventually(lambda: f":{minute:02}:" in ground.status("BackupSchedule", "hourly")["nextScheduledTime"], "it is")
         was_due(backups, "hourly", minute)
