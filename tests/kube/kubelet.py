@@ -62,6 +62,8 @@ class Kubelet:
 
     def __init__(self, kube: Kube, namespace: str, images: Mapping[str, Sequence[str]]) -> None:
         self.images = dict(images)
+        self.claims: dict[str, Path] = {}
+        """The folder that stands for a PersistentVolumeClaim."""
         self.is_away = False
         """A node that nobody hears of any more: its processes go on, and nothing is told of them."""
         self.name = f"node-{secrets.token_hex(4)}"
@@ -199,8 +201,8 @@ class Kubelet:
                     file = place / key
                     file.write_bytes(base64.b64decode(value))
                     file.chmod(volume["secret"]["defaultMode"])
-            elif "hostPath" in volume:
-                place = Path(volume["hostPath"]["path"])
+            elif "persistentVolumeClaim" in volume:
+                place = self.claims[volume["persistentVolumeClaim"]["claimName"]]
             volumes[volume["name"]] = place
         mounts = pod["spec"]["containers"][0].get("volumeMounts", ())
         return {mount["mountPath"]: volumes[mount["name"]] for mount in mounts}

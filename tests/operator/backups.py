@@ -56,10 +56,12 @@ class BackupGround:
     def prepare(self, rows: int = 1000) -> None:
         """Create server, database and storage by an operator that runs, and a table."""
         ground, name = self.ground, self.ground.unique
-        keys = {key: value.decode() for key, value in (self.place.data or {}).items()}
-        secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": f"{name}-keys"}, "stringData": keys}
-        ground.create(secret, OWN)
-        spec = {**self.place.spec, "credentialsSecretRef": {"name": f"{name}-keys", "namespace": OWN}}
+        spec = dict(self.place.spec)
+        if self.place.data is not None:
+            keys = {key: value.decode() for key, value in self.place.data.items()}
+            secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": f"{name}-keys"}, "stringData": keys}
+            ground.create(secret, OWN)
+            spec["credentialsSecretRef"] = {"name": f"{name}-keys", "namespace": OWN}
         ground.create(ground.storage(name, spec))
         ground.create_cluster()
         ground.create(ground.database())

@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 from tests.kube.kubelet import Kubelet, node
-from tests.operator.backups import DBTETHER, HASTY, BackupGround
-from tests.operator.operating import NEVER, OWN, eventually, operating
+from tests.operator.backups import DBTETHER, HASTY, BackupGround, shipped_template
+from tests.operator.operating import NEVER, OWN, Ground, eventually, operating
+from tests.storage.fixtures import Place
 
 pytestmark = pytest.mark.majors(18)
 
@@ -189,3 +190,45 @@ def test_a_job_killed_at_any_point_shows_no_half_object(
         nothing_is_left(backups)
     assert len([entry for entry in backups.entries().values() if entry.manifest is not None]) == 1
     verified(backups, status["path"])
+
+
+def test_a_folder_is_written_by_jobs_that_mount_it_and_read_only_starts_and_ends_none(
+    ground: Ground, kubelet: Kubelet, tmp_path: Path
+) -> None:
+    volume = tmp_path / "volume"
+    volume.mkdir()
+    backups = BackupGround(ground, Place({"local": {"path": "backups"}}, None, root=volume))
+    root = ("--local-storage-root", str(volume), "--max-concurrent-backups", "1")
+    template = shipped_template()
+    # As the chart's localStorage has it.
+    claim = {"name": "local-storage", "persistentVolumeClaim": {"claimName": "backups"}}
+    template["spec"]["volumes"].append(claim)
+    template["spec"]["containers"][0]["volumeMounts"].append({"name": "local-storage", "mountPath": str(volume)})
+    kubelet.claims["backups"] = volume
+    options = (*NEVER, *root, "--job-template", json.dumps(template))
+    try:
+        with operating(ground.kube, tmp_path, *NEVER, *root, name="untold"):
+            backups.prepare()
+            backups.create("nightly")
+            assert "--job-template" in ground.until_blocked("Backup", "nightly", "JobsNotConfigured")
+        with operating(ground.kube, tmp_path, *NEVER, *root, *backups.options, name="without"):
+            assert "do not mount" in ground.until_blocked("Backup", "nightly", "LocalStorageNotAllowed")
+            nothing_is_left(backups)
+        with backups.locked():
+            with operating(ground.kube, tmp_path, *options):
+                job = backups.until_dumping(kubelet, "nightly")["jobName"]
+                backups.create("next")
+                assert "1 backups and restores" in ground.until_blocked("Backup", "next", "InLine")
+            with operating(ground.kube, tmp_path, *options, "--read-only", name="reading"):
+                ground.until_blocked("Backup", "next", "ReadOnlyMode")
+                ground.delete("Backup", "nightly")
+                eventually(lambda: "end the Job" in backups.status("nightly")["message"], "the deletion waits")
+                assert kubelet.process(job) is not None
+                assert ([one["metadata"]["name"] for one in backups.jobs()], backups.secret_names()) == ([job], [job])
+        with operating(ground.kube, tmp_path, *options, name="again"):
+            ground.until_gone("Backup", "nightly")
+            assert backups.until_over("next")["phase"] == "Completed"
+            nothing_is_left(backups)
+        assert backups.entries()["next.sql.gz"].problem is None
+    finally:
+        backups.clear()

@@ -184,10 +184,19 @@ def test_what_a_job_needs_goes_before_what_the_template_says() -> None:
         assert subject_of(annotations) == spec.subject
 
 
-@pytest.mark.parametrize(("folder", "is_mounted"), [("/backups", True), ("/backups/team", True), ("/backups2", False)])
-def test_a_folder_must_be_on_a_volume_of_the_pods(folder: str, is_mounted: bool) -> None:
-    mounts = [{"name": "local-storage", "mountPath": "/backups"}]
-    made = JobTemplate.parse(json.dumps({"spec": {"containers": [{"image": "a", "volumeMounts": mounts}]}}))
+@pytest.mark.parametrize(
+    ("folder", "is_mounted"),
+    [("/backups", True), ("/backups/team", True), ("/backups2", False), ("/tmp/x", False), ("/tmp/kept/x", True)],
+)
+def test_a_folder_must_be_on_a_volume_of_the_pods_that_outlives_them(folder: str, is_mounted: bool) -> None:
+    mounts = [
+        {"name": "kept", "mountPath": "/backups"},
+        {"name": "tmp", "mountPath": "/tmp"},
+        {"name": "kept", "mountPath": "/tmp/kept"},
+    ]
+    volumes = [{"name": "tmp", "emptyDir": {}}, {"name": "kept", "persistentVolumeClaim": {"claimName": "a"}}]
+    spec = {"containers": [{"image": "a", "volumeMounts": mounts}], "volumes": volumes}
+    made = JobTemplate.parse(json.dumps({"spec": spec}))
     if is_mounted:
         made.check_folder(folder)
     else:

@@ -48,10 +48,12 @@ class JobTemplate:
         return cls(metadata, spec)
 
     def check_folder(self, folder: str) -> None:
-        """Raises Blocked unless the Pods mount the folder, or one that it is in."""
-        wanted = PurePosixPath(folder)
-        mounts = [PurePosixPath(mount["mountPath"]) for mount in self.spec["containers"][0].get("volumeMounts", ())]
-        if not any(wanted.is_relative_to(mount) for mount in mounts):
+        """Raises Blocked unless the Pods mount the folder, or one that it is in, from a volume that outlives them."""
+        passing = {volume["name"] for volume in self.spec.get("volumes", ()) if "emptyDir" in volume}
+        mounts = {mount["mountPath"]: mount["name"] for mount in self.spec["containers"][0].get("volumeMounts", ())}
+        around = [path for path in mounts if PurePosixPath(folder).is_relative_to(path)]
+        # The innermost one is what is seen there.
+        if not around or mounts[max(around, key=len)] in passing:
             raise Blocked(
                 "LocalStorageNotAllowed",
                 f"The Jobs' Pods do not mount {folder}: name its volume in the chart's value localStorage.volume, "

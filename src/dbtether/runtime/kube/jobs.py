@@ -99,8 +99,8 @@ class KubeJobs:
         """What listeners know of each job."""
         self._lines: dict[str, str] = {}
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        self._used_up: set[str] = set()
-        """The jobs whose Secrets nobody may need any more."""
+        self._untidy: set[str] = set()
+        """The jobs whose Secrets may not belong to their Job yet, or may be of no use any more."""
         self._news = asyncio.Event()
 
     async def start(self, supervisor: Supervisor) -> None:
@@ -115,7 +115,7 @@ class KubeJobs:
             why = "; ".join(self.problems) or "no answer"
             raise StateError(f"the API server did not give the Jobs of {self._namespace}: {why}") from None
         # Some may have lost their Job while nobody looked, or never had one.
-        self._use_up(await self._secrets.names())
+        self._tidy_up(await self._secrets.names())
         supervisor.start(self._tidy, name="keeper of the Secrets of jobs")
 
     @property
@@ -150,8 +150,9 @@ class KubeJobs:
                 raise Retryable("Retrying", f"Job {self._namespace}/{spec.name} is still being deleted; trying again")
             if job is None:
                 await self._secrets.make(spec)
-                job = await self._make(spec, template)
-            await self._secrets.give_to(job)
+                await self._make(spec, template)
+        # It becomes the Job's, also where somebody was killed between the two.
+        self._tidy_up({spec.name})
 
     async def state(self, name: str) -> JobState | None:
         """How far the job is, as the watches have told, and what its log says."""
@@ -244,7 +245,7 @@ class KubeJobs:
         else:
             self._told[name] = now
         if now is None or now.phase is JobPhase.ENDED:
-            self._use_up({name})
+            self._tidy_up({name})
         subject = subject_of(known.annotations)
         # Who has made it a moment ago looks at it anyway.
         if subject is not None and before not in (None, now):
@@ -263,7 +264,7 @@ class KubeJobs:
         if not self._may_write():
             raise NotLeader(f"the jobs of {self._namespace} are left as they are: another replica may lead now")
 
-    async def _make(self, spec: JobSpec, template: JobTemplate) -> Resource:
+    async def _make(self, spec: JobSpec, template: JobTemplate) -> None:
         with self._jobs.writing(self._key(spec.name)):
             try:
                 request = create(JOBS, self._namespace, job_object(spec, template))
@@ -271,33 +272,33 @@ class KubeJobs:
             except (Forbidden, Invalid, BadRequest) as error:
                 await self._secrets.drop(spec.name)
                 raise refused(f"Job {self._namespace}/{spec.name}", error) from None
-            return self._jobs.wrote(_trimmed(to_resource(JOBS.kind, answer)))
+            self._jobs.wrote(_trimmed(to_resource(JOBS.kind, answer)))
 
-    # -- the Secrets of jobs that have ended -----------------------------------------------------------
+    # -- what becomes of the Secrets ------------------------------------------------------------------
 
-    def _use_up(self, names: set[str]) -> None:
-        self._used_up |= names
+    def _tidy_up(self, names: set[str]) -> None:
+        self._untidy |= names
         self._news.set()
 
     async def _tidy(self) -> Never:
-        """Take away the Secrets that nobody needs any more."""
+        """Give each Secret to its Job, and take away those that nobody needs any more."""
         while True:
             await self._news.wait()
             self._news.clear()
-            for name in sorted(self._used_up) if self._may_write() else ():
+            for name in sorted(self._untidy) if self._may_write() else ():
                 # First: what is heard of it from here on counts anew.
-                self._used_up.discard(name)
+                self._untidy.discard(name)
                 try:
                     await self._tidied(name)
                 except StateError as error:
                     logger.warning("the Secret of job %s stays for now: %s", name, error)
-                    self._used_up.add(name)
-            if self._used_up:
+                    self._untidy.add(name)
+            if self._untidy:
                 await asyncio.sleep(self._settings.retry_seconds)
                 self._news.set()
 
     async def _tidied(self, name: str) -> None:
-        """Delete the job's Secret if the job has ended, or is not there. Raises StateError."""
+        """The Secret is its Job's; it is gone if that has ended, or is not there. Raises StateError."""
         async with self._lock(name):
             self._check_may_write()
             # Another attempt of that name may have begun meanwhile.
