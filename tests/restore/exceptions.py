@@ -36,6 +36,13 @@ MADE_BEFOREHAND = (
 )
 """Where the target has not got the extensions yet."""
 
+GIVEN_BY_DEFAULT = (
+    # What a restore makes gets the target's own default privileges, as all that is made there.
+    r'(relation|large object) .*, privileges: has \["({auditor}", "INSERT|{reporter}", "SELECT)", false\] too',
+    r'function .*, privileges: lacks \["PUBLIC", "EXECUTE", false\]',
+)
+"""Where somebody has set default privileges of the admins' group by hand, beside dbtether's own."""
+
 NAMED_BY_18 = (
     # Before 18 a NOT NULL had no name; what names itself is named after the table that it is restored into.
     r'constraint \S+_not_null"? on .*: (is missing|should not be there)',

@@ -14,7 +14,14 @@ from tests.cli.program import Program
 from tests.controllers.world import scenario
 from tests.restore.compare import ABOUT_THE_DATABASE, Snapshot, differences, snapshot
 from tests.restore.everything import TRUSTED_EXTENSIONS, Roles, fill, regrant
-from tests.restore.exceptions import LEFT_TO_THE_TARGET, LOST_BY_PG_DUMP, MADE_BEFOREHAND, NAMED_BY_18, beyond
+from tests.restore.exceptions import (
+    GIVEN_BY_DEFAULT,
+    LEFT_TO_THE_TARGET,
+    LOST_BY_PG_DUMP,
+    MADE_BEFOREHAND,
+    NAMED_BY_18,
+    beyond,
+)
 from tests.restore.pair import Pair, expectation, rows_of
 from tests.restore.round_trip import Place, load_with_psql
 from tests.servers.fixtures import Admin
@@ -23,10 +30,12 @@ from tests.servers.session import Servers
 
 from dbtether.backup.clients import ClientPrograms
 from dbtether.backup.formats import DumpFormat
-from dbtether.backup.restore.model import LoadWay, Rules
+from dbtether.backup.restore.model import ExistingObjects, LoadWay, Rules
 
 # As dbtether dumps.
 OPTIONS = ("--no-owner", "--no-tablespaces", "--no-subscriptions", "--quote-all-identifiers")
+STAYING = frozenset({"public", "ext", "my schema"})
+"""Schemas that are there before a load: one that every database has, and those of its extensions."""
 WAYS = ((LoadWay.TRANSACTION, DumpFormat.GZIP), (LoadWay.STAGING, DumpFormat.CUSTOM))
 
 
@@ -85,6 +94,18 @@ async def test_everything_comes_back(pair: Pair, way: LoadWay, format_: DumpForm
     before = filled(pair, pair.server, pair.source)
     found = differences(before, await restored(pair, way, format_), but=ABOUT_THE_DATABASE)
     assert_nothing(beyond(found, roles_of(pair), LOST_BY_PG_DUMP, LEFT_TO_THE_TARGET, MADE_BEFOREHAND))
+
+
+@scenario
+async def test_everything_comes_back_over_everything(pair: Pair) -> None:
+    before = filled(pair, pair.server, pair.source)
+    filled(pair, pair.server, pair.unique)
+    content, roles = pair.dump(DumpFormat.PLAIN, *OPTIONS), roles_of(pair)
+    rules = Rules(pair.server.major, STAYING, frozenset({roles.reporter, roles.auditor}))
+    await pair.load(content, replace(pair.request, rules=rules, existing=ExistingObjects.DROP))
+    with pair.server.connect(dbname=pair.unique) as connection:
+        found = differences(before, snapshot(connection), but=ABOUT_THE_DATABASE)
+    assert_nothing(beyond(found, roles, LOST_BY_PG_DUMP, LEFT_TO_THE_TARGET, GIVEN_BY_DEFAULT))
 
 
 async def moved(pair: Pair, older: Server, format_: DumpFormat) -> list[str]:
