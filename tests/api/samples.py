@@ -147,6 +147,7 @@ SPECS: Mapping[str, tuple[dict[str, Any], ...]] = {
         {
             "source": {"path": "s3://bucket/main/app/1.sql.gz", "storageRef": {"name": "s3"}},
             "target": {"databaseRef": {"name": "my-app-db"}},
+            "verifyOnly": True,
         },
     ),
 }

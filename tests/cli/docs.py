@@ -148,6 +148,7 @@ REASONS: dict[str, tuple[Reason, ...]] = {
     ),
     "Restore": (
         Reason.COMPLETED,
+        Reason.VERIFIED,
         Reason.ALREADY_RESTORED,
         Reason.RUNNING,
         Reason.IN_LINE,

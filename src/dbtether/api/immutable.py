@@ -12,7 +12,12 @@ from dbtether.api.resource import Key
 Spec = Mapping[str, Any]
 _Effective = Callable[[Spec, Key], Any]
 
-_RESTORE_DEFAULTS = {"onConflict": "fail", "ttlAfterCompletion": "1h", "keepReplacedFor": "24h"}
+_RESTORE_DEFAULTS = {
+    "onConflict": "fail",
+    "verifyOnly": False,
+    "ttlAfterCompletion": "1h",
+    "keepReplacedFor": "24h",
+}
 _RESTORE_MUTABLE = ("cancel",)
 """A restore that runs can be ended; everything else of it stays as it was started."""
 

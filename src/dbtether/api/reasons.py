@@ -123,6 +123,7 @@ class Reason(StrEnum):
     DUMP_REFUSED = "DumpRefused"
     RESTORE_FAILED = "RestoreFailed"
     ALREADY_RESTORED = "AlreadyRestored"
+    VERIFIED = "Verified"
     TARGET_NOT_EMPTY = "TargetNotEmpty"
     TOO_MANY_OBJECTS = "TooManyObjects"
     ROLE_NOT_FOUND = "RoleNotFound"
@@ -519,6 +520,10 @@ EXPLANATIONS: Mapping[Reason, Explanation] = {
     Reason.ALREADY_RESTORED: _explain(
         "This restore was already done once.",
         "Nothing to do; to insist, set the annotation dbtether.io/run-again as the message says.",
+    ),
+    Reason.VERIFIED: _explain(
+        "The backup was restored into a throwaway database, compared with what was dumped, and dropped again.",
+        "Nothing to do.",
     ),
     Reason.TARGET_NOT_EMPTY: _explain(
         "The target database has objects already.",

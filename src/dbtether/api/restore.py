@@ -92,8 +92,24 @@ class OnConflict(StrEnum):
     OVERWRITE = "overwrite"
 
 
-class RestoreSpec(SpecModel):
+@dataclass(frozen=True, slots=True)
+class _NothingReplaced:
+    """What is only verified replaces nothing."""
+
+    def problem(self, fields: Mapping[str, Any]) -> str | None:
+        if fields.get("verifyOnly") is not True or fields.get("onConflict") in (None, OnConflict.FAIL):
+            return None
+        return "verifyOnly touches nothing in the target, so that onConflict must be left out"
+
+    @property
+    def cel(self) -> str:
+        return "!has(self.verifyOnly) || !self.verifyOnly || !has(self.onConflict) || self.onConflict == 'fail'"
+
+
+class RestoreSpec(ShapedModel):
     """A backup put into a database; cannot be changed once it exists, `cancel` aside."""
+
+    rules: ClassVar[tuple[ShapeRule, ...]] = (_NothingReplaced(),)
 
     source: Source
     """What is restored: a Backup, the newest one of a Database, or an object of a storage."""
@@ -101,6 +117,8 @@ class RestoreSpec(SpecModel):
     """Where to restore."""
     on_conflict: Choice[OnConflict] = OnConflict.FAIL
     """fail stops when the target has objects; drop replaces the database; overwrite replaces its content."""
+    verify_only: bool = False
+    """Restores into a throwaway database beside the target, compares and drops it; the target is not touched."""
     ttl_after_completion: TimeToLive = Duration("1h")
     """How long the finished Job is kept."""
     keep_replaced_for: Annotated[Duration, duration("0s", MAX_TTL)] = Duration("24h")
@@ -120,6 +138,8 @@ class RestoreStep(StrEnum):
     """What was loaded takes the place of the target."""
     GRANTING = "Granting"
     """The Database and its users are reconciled, and log in."""
+    DROPPING = "Dropping"
+    """With `verifyOnly`: what was loaded has been compared, and is dropped."""
 
 
 class RestoreStatus(KindStatus):
@@ -138,9 +158,9 @@ class RestoreStatus(KindStatus):
     attempts: int | None = None
     """How many times the source was loaded, or was to be."""
     step: RestoreStep | None = None
-    """Checking, Loading, Swapping or Granting while it runs."""
+    """Checking, Loading, Swapping, Granting or Dropping while it runs."""
     way: str | None = None
-    """transaction for one transaction in the target, staging for a database beside it that takes its place."""
+    """transaction for one transaction in the target, staging for a database beside it."""
     started_at: Timestamp | None = None
     """When the run started."""
     completed_at: Timestamp | None = None

@@ -41,6 +41,11 @@ _VERSIONS = {
 }
 
 
+def table_key(name: bytes) -> str:
+    """The name by which the rows of a table are counted: as SQL has it, without quotes that are not needed."""
+    return _UNNEEDED_QUOTES.sub(rb"\1", name).decode(errors="replace")
+
+
 class DumpDamaged(DbtetherError):
     """The dump is cut off, or is no plain dump of PostgreSQL; the message says where and why."""
 
@@ -218,7 +223,7 @@ class DumpScanner:
             raise DumpDamaged(
                 f"after {self._where()}: a COPY FROM stdin in a form that pg_dump does not write: {_short(head)}"
             )
-        self._table = _UNNEEDED_QUOTES.sub(rb"\1", name[1]).decode(errors="replace")
+        self._table = table_key(name[1])
         self._rows.setdefault(self._table, 0)
         self._row_began = False
         self._state = _State.COPY

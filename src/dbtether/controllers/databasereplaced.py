@@ -11,7 +11,7 @@ from dbtether.api.resource import Key, Resource
 from dbtether.controllers.base import Waiting, World
 from dbtether.controllers.databaseswap import Place, change_places, replaced_entries, tell_database
 from dbtether.controllers.restorerights import users_of
-from dbtether.controllers.restorestate import recorded_run
+from dbtether.controllers.restorestate import is_drill, recorded_run
 from dbtether.errors import Blocked
 from dbtether.postgres.databases.model import DesiredDatabase, ObservedDatabase
 from dbtether.postgres.restores.looking import look_at_drop, look_at_swap
@@ -68,10 +68,12 @@ class Kept:
         return {"replaced": list(self.entries) or None}
 
 
-async def restore_under_way(world: World, database: Key) -> Resource | None:
-    """The Restore that works on a Database now."""
+async def restore_under_way(world: World, database: Key, *, with_drills: bool = True) -> Resource | None:
+    """The Restore that works on a Database now, or beside it, as drills do."""
     for restore in await world.store.list("Restore"):
         run = recorded_run(restore)
+        if is_drill(restore) and not with_drills:
+            continue
         if run is not None and not run.is_over and restore.key.namespace == database.namespace:
             target = restore.spec.get("target")
             if isinstance(target, dict) and target.get("databaseRef") == {"name": database.name}:
@@ -124,7 +126,7 @@ async def go_on_after_swap(world: World, beside: Beside, observed: ObservedDatab
     swapping = _swapping(restores)
     if not swapping:
         return False
-    if (restore := await restore_under_way(world, beside.resource.key)) is not None:
+    if (restore := await restore_under_way(world, beside.resource.key, with_drills=False)) is not None:
         text = f"{restore.key} is putting its database in the place of {beside.desired.name}"
         raise Waiting("Waiting", text, again_seconds=_AGAIN_SECONDS)
     for item in swapping:
@@ -138,7 +140,7 @@ async def undo_restore(world: World, beside: Beside) -> None:
     The caller holds the lock of the database.
     """
     resource, wanted = beside.resource, beside.resource.annotations[UNDO_RESTORE]
-    if (restore := await restore_under_way(world, resource.key)) is not None:
+    if (restore := await restore_under_way(world, resource.key, with_drills=False)) is not None:
         raise Waiting("InLine", f"{restore.key} restores into it; the undo follows", again_seconds=_AGAIN_SECONDS)
     restores = await beside.restores()
     entry = next((item for item in restores.replaced if item.run_id == wanted), None)

@@ -32,8 +32,8 @@ from dbtether.controllers.restorerun import (
     was_committed,
 )
 from dbtether.controllers.restoresource import Source, find_source, source_again
-from dbtether.controllers.restorestate import NO_RUN, Run, recorded_run, spec_hash
-from dbtether.controllers.restoreswap import swap
+from dbtether.controllers.restorestate import NO_RUN, Run, is_drill, recorded_run, spec_hash
+from dbtether.controllers.restoreswap import abandon, swap
 from dbtether.controllers.restoretarget import RestoredDatabase, refuse_protected, restored_database, target_key
 from dbtether.errors import Blocked
 from dbtether.runtime.jobs import JobPhase, JobState
@@ -74,7 +74,8 @@ class RestoreController(RestoreFrame):
         try:
             return await self._step(resource, spec, run)
         except Blocked as error:
-            if run.step not in (RestoreStep.CHECKING, RestoreStep.LOADING):
+            is_lost = run.step is RestoreStep.DROPPING and error.reason == "DatabaseNotFound"
+            if run.step not in (RestoreStep.CHECKING, RestoreStep.LOADING) and not is_lost:
                 raise
             latest = recorded_run(await self._latest(resource)) or run
             return await self._failed(resource, spec, latest, Failure(error.reason, error.message))
@@ -94,17 +95,20 @@ class RestoreController(RestoreFrame):
                 return await self._swapping(resource, spec, run)
             case RestoreStep.GRANTING:
                 return await self._granting(resource, spec, run)
+            case RestoreStep.DROPPING:
+                return await self._dropping(resource, spec, run)
 
     # -- before the run -------------------------------------------------------------------------------
 
     async def _begin(self, resource: Resource, spec: RestoreSpec, wanted: str) -> Outcome:
         target = await restored_database(self.world, resource, spec)
         self._line.clusters[resource.key] = target.cluster
-        restores = await target.restores()
-        if (earlier := restores.run_of(wanted)) is not None:
-            return await self._already(resource, wanted, earlier)
-        refuse_protected(target, spec)
-        await self._refuse_second(resource, spec)
+        if not spec.verify_only:
+            restores = await target.restores()
+            if (earlier := restores.run_of(wanted)) is not None:
+                return await self._already(resource, wanted, earlier)
+            refuse_protected(target, spec)
+            await self._refuse_second(resource, spec)
         try:
             source = await find_source(self.world, resource, spec)
             run = Run(secrets.token_hex(4), wanted, source.url, resource.key.name, self.world.now())
@@ -120,7 +124,7 @@ class RestoreController(RestoreFrame):
         for other in others:
             run = recorded_run(other)
             is_named = other.key.namespace == own.namespace and _target_name(other) == own.name
-            if is_named and run is not None and not run.is_over:
+            if is_named and run is not None and not run.is_over and not is_drill(other):
                 raise Waiting("InLine", f"{other.key} restores into {own}; this one follows when it is done")
         for key, target in self._targets.items():
             if target == own and key != resource.key:
@@ -198,7 +202,7 @@ class RestoreController(RestoreFrame):
             return await self._progress(resource, run, state, "Loading")
         target = await self._target_of_run(resource, spec)
         if await was_committed(self.world, resource.key, target, run):
-            return await self._loaded(resource, run, state)
+            return await self._loaded(resource, spec, run, state)
         if state is None:
             # Its start was cut off, or somebody deleted the job.
             return await self._failed(resource, spec, run, Failure("RestoreFailed", "Its job is gone", may_retry=True))
@@ -207,10 +211,12 @@ class RestoreController(RestoreFrame):
             return await self._failed(resource, spec, run, ended_without_result(state))
         return await self._failed(resource, spec, run, Failure(result.reason, result.message, result.may_retry))
 
-    async def _loaded(self, resource: Resource, run: Run, state: JobState | None) -> Outcome:
+    async def _loaded(self, resource: Resource, spec: RestoreSpec, run: Run, state: JobState | None) -> Outcome:
         """The server says that the load is committed, whoever was killed meanwhile."""
         run = await self._with_counts(run, state)
-        if run.way is LoadWay.STAGING:
+        if spec.verify_only:
+            await self._running(resource, run.at(RestoreStep.DROPPING), "Compared; dropping the throwaway database")
+        elif run.way is LoadWay.STAGING:
             await self._running(resource, run.at(RestoreStep.SWAPPING), "Putting it in the target's place")
         else:
             await self._running(resource, run.at(RestoreStep.GRANTING), "Bringing the rights back")
@@ -245,12 +251,23 @@ class RestoreController(RestoreFrame):
             return Again(_LOOK_AGAIN_SECONDS)
         await self._clean_up(resource, spec, run)
         self._rights.forget(resource.key)
-        now = self.world.now()
-        fields = run.ended_fields(now)
-        message = f"{_counted(run)} in {fields['duration']} from {run.source}"
+        fields = run.ended_fields(self.world.now())
+        message = f"Restored{_counted(run)} in {fields['duration']} from {run.source}"
         if proof.failing:
             message += f"; not Ready, see there: {', '.join(map(str, proof.failing[:3]))}"
         report = Report(RunPhase.COMPLETED, Level.READY, "Completed", message, fields, warns=bool(proof.failing))
+        return await self._done(resource, report)
+
+    async def _dropping(self, resource: Resource, spec: RestoreSpec, run: Run) -> Outcome:
+        """It was all there: nothing of it stays. Raises Retryable or Blocked."""
+        target = await self._target_of_run(resource, spec)
+        await abandon(self.world, resource, spec, target, run)
+        await self._clean_up(resource, spec, run)
+        fields = run.ended_fields(self.world.now())
+        message = f"Verified{_counted(run)} in {fields['duration']} from {run.source}; {target.key} was not touched"
+        return await self._done(resource, Report(RunPhase.COMPLETED, Level.READY, "Verified", message, fields))
+
+    async def _done(self, resource: Resource, report: Report) -> Outcome:
         await self._report(resource, report)
         await self._next_in_line(resource)
         return Done()
@@ -266,7 +283,7 @@ class RestoreController(RestoreFrame):
             target = await self._target_of_run(resource, spec)
             if await was_committed(self.world, resource.key, target, run):
                 # It came too late: what is committed is told as what it is.
-                return await self._loaded(resource, run, None)
+                return await self._loaded(resource, spec, run, None)
         if not await self._end(resource, spec, run):
             return Again(1.0)
         return await self._ended(resource, spec, run, "Cancelled", "Ended by spec.cancel; the target is as it was")
@@ -281,5 +298,5 @@ def _target_name(restore: Resource) -> str | None:
 
 def _counted(run: Run) -> str:
     if run.tables is None or run.rows is None:
-        return "Restored"
-    return f"Restored {run.tables:,} table{'' if run.tables == 1 else 's'} with {run.rows:,} rows"
+        return ""
+    return f" {run.tables:,} table{'' if run.tables == 1 else 's'} with {run.rows:,} rows"

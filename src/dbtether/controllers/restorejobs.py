@@ -81,6 +81,7 @@ async def load_job(
         way=run.way,
         existing=ExistingObjects.DROP if drops else ExistingObjects.REFUSE,
         owner=place.owner,
+        counts=spec.verify_only,
         application_name=f"dbtether: restore {restore.key.path}",
     )
     kept = RestoreSecrets(

@@ -27,6 +27,8 @@ class Case:
     """Everything that is judged."""
 
     on_conflict: OnConflict
+    is_drill: bool
+    """Whether nothing of it gets into the target."""
     is_ours: bool
     """Whether this installation signed the source's manifest."""
     findings: Findings
@@ -44,8 +46,8 @@ class Case:
 
     @property
     def way(self) -> LoadWay:
-        """Beside the target whenever it is replaced, whatever is not proven ours, and what no transaction holds."""
-        if self.on_conflict is OnConflict.DROP or not self.is_ours:
+        """Beside the target whenever it is replaced or left, whatever is not proven ours, and what is too much."""
+        if self.is_drill or self.on_conflict is OnConflict.DROP or not self.is_ours:
             return LoadWay.STAGING
         is_too_much = too_many_locks(self.wanted.name, 0, self.findings.objects, self.contents) is not None
         if self.on_conflict is OnConflict.FAIL and is_too_much:
@@ -55,7 +57,8 @@ class Case:
 
 def judge(case: Case) -> Verdict:
     """The first thing that is in the way of the load, with what to do about it; None when nothing is."""
-    if case.on_conflict is OnConflict.FAIL and (found := target_not_empty(case.wanted.name, case.contents)):
+    needs_room = case.on_conflict is OnConflict.FAIL and not case.is_drill
+    if needs_room and (found := target_not_empty(case.wanted.name, case.contents)):
         return found
     if (found := roles_missing(case)) is not None:
         return found

@@ -101,6 +101,7 @@ async def judged(spec: RestoreSpec, target: RestoredDatabase, source: Source, fi
     roles = await server.shared(findings.roles)
     case = Case(
         on_conflict=spec.on_conflict,
+        is_drill=spec.verify_only,
         is_ours=source.is_ours,
         findings=findings,
         wanted=wanted,

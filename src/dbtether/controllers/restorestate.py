@@ -138,6 +138,11 @@ def recorded_run(restore: Resource) -> Run | None:
         return None
 
 
+def is_drill(restore: Resource) -> bool:
+    """Whether it leaves its target as it is."""
+    return restore.spec.get("verifyOnly") is True
+
+
 def _number(value: object) -> int | None:
     return value if isinstance(value, int) else None
 
@@ -156,6 +161,7 @@ def spec_hash(restore: Resource, spec: RestoreSpec) -> str:
         str(spec.on_conflict),
         spec.keep_replaced_for.seconds,
         restore.annotations.get(RUN_AGAIN, ""),
+        *(["verifyOnly"] if spec.verify_only else []),
     ]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 

@@ -25,8 +25,12 @@ async def swap(world: World, restore: Resource, spec: RestoreSpec, target: Resto
 async def abandon(world: World, restore: Resource, spec: RestoreSpec, target: RestoredDatabase, run: Run) -> bool:
     """Open the target again and drop the database beside it. True when that one has taken its place already.
 
-    Raises Retryable or Blocked.
+    A drill has never closed the target: whoever has may be in the middle of it. Raises Retryable or Blocked.
     """
+    if spec.verify_only:
+        async with target.server.lock(target.desired.roles.owner):
+            await drop_staging(world, restore, target, run)
+        return False
     desired = _desired(world, spec, target, run)
     async with target.server.lock(target.desired.roles.owner):
         observed = await look_at_swap(target.server, desired)

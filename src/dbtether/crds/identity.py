@@ -90,6 +90,7 @@ _AT_FIELDS: Mapping[str, Mapping[str, Validation]] = {
         ),
         "target": _SAME_RUN,
         "onConflict": _SAME_RUN,
+        "verifyOnly": _SAME_RUN,
         "ttlAfterCompletion": _SAME_RUN,
         "keepReplacedFor": _SAME_RUN,
     },

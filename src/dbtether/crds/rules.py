@@ -31,6 +31,7 @@ _SENTENCES = {
         "secret.name names one Secret; with secretGeneration perDatabase the names are given by dbtether"
     ),
     "_PathOfStorage": "path needs storageRef, and storageRef goes with path alone",
+    "_NothingReplaced": "verifyOnly touches nothing in the target, so that onConflict must be left out",
 }
 """What a rule without a sentence of its own says; its model has a better one for each case."""
 

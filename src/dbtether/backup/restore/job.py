@@ -86,6 +86,8 @@ class RestoreRun(CheckRun):
     existing: ExistingObjects = ExistingObjects.REFUSE
     owner: str
     """The group that every session of the login must run as, and whose all objects will be."""
+    counts: bool = False
+    """Whether the rows are counted once more where they are now, as in a restore drill."""
     application_name: str
 
 

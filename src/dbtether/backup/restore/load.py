@@ -15,6 +15,7 @@ import psycopg
 from psycopg import sql
 
 from dbtether.backup.formats import DumpFormat
+from dbtether.backup.restore.counting import count_rows
 from dbtether.backup.restore.guard import Guard
 from dbtether.backup.restore.job import Expectation
 from dbtether.backup.restore.model import ExistingObjects, LoadWay, Rules
@@ -74,6 +75,8 @@ class LoadRequest:
     rules: Rules
     format: DumpFormat
     expected: Expectation | None
+    counts: bool = False
+    """Whether the rows of every table are counted before it is told that all is there; in a staging database."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,6 +242,8 @@ class _Loader:
         if self.request.way is LoadWay.STAGING:
             self._commit()
             self._analyze()
+            if self.request.counts:
+                count_rows(self.session, passed.scanned.rows)
             self._begin()
         self._prove_ownership()
         name, login = committed_name(self.request.run_id), sql.Identifier(self.request.parameters.user)

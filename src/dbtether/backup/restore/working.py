@@ -88,4 +88,5 @@ def _request(folder: Path, run: RestoreRun) -> LoadRequest:
         rules=run.rules,
         format=format_of(run.key),
         expected=run.expected,
+        counts=run.counts,
     )
