@@ -129,6 +129,7 @@ SPECS: Mapping[str, tuple[dict[str, Any], ...]] = {
             "startingDeadline": "1h",
             "alertAfter": "26h",
             "failedHistoryLimit": 0,
+            "verify": {"schedule": "@weekly", "target": {"databaseRef": {"name": "scratch"}}},
         },
     ),
     "Restore": (

@@ -1,15 +1,24 @@
 """Restore drills: a backup is restored beside its database, compared, and dropped; that one is left alone."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
-from tests.controllers.backups import STORAGE
+from tests.controllers.backups import STORAGE, schedule_key
 from tests.controllers.restores import Restores
-from tests.controllers.world import TEAM, World, scenario
+from tests.controllers.world import TEAM, World, condition, reason_of, scenario
 
+from dbtether.api.backupschedule import BackupScheduleSpec
+from dbtether.api.kinds import SCHEDULE_LABEL
+from dbtether.api.resource import Key, Resource
+from dbtether.api.times import instant_of
+from dbtether.api.validation import check
 from dbtether.backup.manifest import Manifest, manifest_key, run_key, write_manifest
+from dbtether.cli.settling import stuck
 
+DAY = timedelta(days=1)
 pytestmark = pytest.mark.majors(18)
 
 DUMP = """--
@@ -116,3 +125,121 @@ async def test_a_drill_keeps_no_restore_waiting_and_none_keeps_it(restores: Rest
     status = await restores.restore_status("real")
     assert restores.databases() == ["app", f"app__before_{status['runId']}"]
     restores.assert_no_run_left()
+
+
+async def drills(restores: Restores) -> list[Resource]:
+    """The Restores of the schedule, the oldest first."""
+    found = [one for one in await restores.world.store.list("Restore") if one.labels.get(SCHEDULE_LABEL) == "nightly"]
+    return sorted(found, key=lambda one: str(one.status.get("startedAt", "~")))
+
+
+async def drilled(restores: Restores, later: timedelta = timedelta(seconds=1)) -> Mapping[str, Any]:
+    """Let the time of the next drill come and go, and give the schedule's status."""
+    planned = instant_of(await restores.world.status(schedule_key()), "nextVerification")
+    assert planned is not None
+    await restores.at(planned + later)
+    return await restores.world.status(schedule_key())
+
+
+async def verified(restores: Restores) -> tuple[str, str, str]:
+    schedule = await restores.world.get(schedule_key())
+    found = condition(schedule, "Verified")
+    assert found is not None
+    return found["status"], found["reason"], reason_of(schedule)
+
+
+@scenario
+async def test_a_schedule_proves_its_newest_backup_by_the_clock(restores: Restores) -> None:
+    await restores.app()
+    await restores.schedule(verify={"schedule": "0 4 * * *"})
+    await restores.settle()
+    assert await verified(restores) == ("False", "NotVerified", "Ready")
+    await restores.night()
+    assert await drills(restores) == []
+    status = await drilled(restores)
+    assert await verified(restores) == ("True", "Verified", "Ready")
+    (first,) = await drills(restores)
+    (backup,) = await restores.made()
+    assert first.key.name.startswith("nightly-verify-")
+    assert first.spec["source"] == {"backupRef": {"name": backup.key.name}}
+    assert status["verifiedBackup"] == backup.status["path"]
+    assert status["lastVerifiedRestore"] == first.status["completedAt"]
+    assert status["nextVerification"] > status["lastVerifiedRestore"]
+    before = await restores.world.get(schedule_key())
+    await restores.settle()
+    assert await restores.world.get(schedule_key()) == before
+
+    status = await drilled(restores, 5 * DAY)
+    assert len(await drills(restores)) == 2, "those that were missed have one together"
+    assert restores.databases() == ["app"]
+    assert restores.count() == 1000
+    restores.assert_no_run_left()
+
+    await restores.schedule(verify={"schedule": "0 4 * * *"}, suspend=True)
+    await restores.at(restores.world.now() + 2 * DAY)
+    assert len(await drills(restores)) == 2
+    assert "nextVerification" not in await restores.world.status(schedule_key())
+    assert (await restores.world.status(schedule_key()))["lastVerifiedRestore"] == status["lastVerifiedRestore"]
+
+    await restores.world.delete(schedule_key())
+    await restores.settle()
+    assert await drills(restores) == []
+
+
+@scenario
+async def test_a_schedule_tells_of_a_drill_that_failed_until_a_later_one_is_good(restores: Restores) -> None:
+    await restores.app()
+    await restores.schedule(verify={"schedule": "0 4 * * *"}, failedHistoryLimit=0)
+    await restores.settle()
+    await restores.night()
+    (path,) = (restores.folder / "backups").rglob("*.sql.gz")
+    data = path.read_bytes()
+    path.write_bytes(data[:-20] + bytes(20))
+    status = await drilled(restores)
+    assert await verified(restores) == ("False", "VerificationFailed", "VerificationFailed")
+    assert status["phase"] == "Active"
+    assert "lastVerifiedRestore" not in status
+    assert [event.reason for event in restores.world.store.events(schedule_key())].count("VerificationFailed") == 1
+    (failed,) = await drills(restores)
+    assert stuck([*await restores.world.store.list("BackupSchedule"), failed]) == [failed]
+    assert restores.databases() == ["app"]
+    restores.assert_no_run_left()
+
+    path.write_bytes(data)
+    await drilled(restores)
+    assert await verified(restores) == ("True", "Verified", "Ready")
+    await restores.settle()
+    assert [one.status["phase"] for one in await drills(restores)] == ["Completed"]
+    assert stuck([*await restores.world.store.list("BackupSchedule"), failed]) == []
+
+
+@scenario
+async def test_drills_go_to_another_database_and_need_a_backup_to_begin_with(restores: Restores) -> None:
+    await restores.app()
+    other = {"endpoint": restores.world.admin.server.host, "port": restores.world.admin.server.port}
+    cluster = await restores.world.get(restores.world.cluster_key)
+    await restores.world.store.apply_resource(Key("DBCluster", "", "scratch"), {**cluster.spec, **other})
+    await restores.world.database("scratch", clusterRef={"name": "scratch"})
+    await restores.schedule(verify={"schedule": "0 1 * * *", "target": {"databaseRef": restores.world.ref("scratch")}})
+    await restores.settle()
+    await drilled(restores)
+    assert await drills(restores) == []
+    assert "VerificationSkipped" in [event.reason for event in restores.world.store.events(schedule_key())]
+    await restores.night()
+    await drilled(restores)
+    (drill,) = await drills(restores)
+    assert (drill.status["phase"], drill.spec["target"]["databaseRef"]) == ("Completed", restores.world.ref("scratch"))
+    assert restores.databases() == ["app", "scratch"]
+    restores.assert_no_run_left()
+
+
+@scenario
+async def test_drills_beside_another_namespaces_database_need_a_target(restores: Restores) -> None:
+    spec = {
+        "databaseRef": {"name": "shop", "namespace": "production"},
+        "storageRef": {"name": "main"},
+        "schedule": "@daily",
+        "verify": {"schedule": "@weekly"},
+    }
+    _, (problem,) = check(BackupScheduleSpec, schedule_key(), spec)
+    assert "needs target" in problem.sentence

@@ -487,3 +487,60 @@ async def test_an_operator_that_only_reads_starts_nothing_and_tells_how_old_the_
             await controller.reconcile(NIGHTLY)
         assert await world.backups() == []
         assert await world.condition("Fresh") == ("False", "BackupOverdue")
+
+
+async def drills(world: Clock) -> list[Resource]:
+    return sorted(await world.store.list("Restore"), key=lambda one: (one.created, one.key))
+
+
+@scenario
+async def test_a_drill_that_gets_to_no_end_has_no_second_beside_it_and_is_complained_of(tmp_path: Path) -> None:
+    async with clock(tmp_path) as world:
+        await world.schedule(verify={"schedule": "0 4 * * *"})
+        await world.look()
+        await world.at("2026-03-01T02:00:00")
+        await world.at("2026-03-01T02:00:01")
+        await world.finish()
+        await world.at("2026-03-01T04:00:00")
+        (drill,) = await drills(world)
+        assert drill.spec["verifyOnly"] is True
+        assert drill.spec["target"] == {"databaseRef": {"name": "shop"}}
+        assert await world.condition("Verified") == ("False", "NotVerified")
+        await world.at("2026-03-02T04:00:00")
+        assert [one.key for one in await drills(world)] == [drill.key]
+        assert await world.condition("Verified") == ("False", "VerificationFailed")
+        assert await world.condition("Ready") == ("True", "VerificationFailed")
+
+
+@scenario
+async def test_an_operator_that_only_reads_begins_no_drill(tmp_path: Path) -> None:
+    async with clock(tmp_path) as world:
+        await world.schedule(verify={"schedule": "0 4 * * *"})
+        await world.look()
+        await world.at("2026-03-01T02:00:00")
+        await world.at("2026-03-01T02:00:01")
+        await world.finish()
+        controller = world.over(ReadOnlyStore(world.store))
+        world.time = START + 3 * HOUR
+        with pytest.raises(Blocked, match="did not: create Restore team/nightly-verify-"):
+            await controller.reconcile(NIGHTLY)
+        assert await drills(world) == []
+
+
+@scenario
+async def test_the_newest_drill_and_a_few_before_it_are_kept(tmp_path: Path) -> None:
+    async with clock(tmp_path) as world:
+        await world.schedule(verify={"schedule": "0 4 * * *"}, failedHistoryLimit=1)
+        await world.look()
+        await days(world, 1)
+        phases = ["Failed", "Completed", "Completed", "Failed", "Completed", "Completed", "Failed"]
+        for day, phase in enumerate(phases, 1):
+            await world.at(f"2026-03-{day:02}T04:00:00")
+            newest = (await drills(world))[-1]
+            told = {"phase": phase, "completedAt": f"2026-03-{day:02}T04:01:00Z", "message": phase}
+            await world.store.write_status(newest, told)
+            await world.at(f"2026-03-{day:02}T04:02:00")
+        left = [one.status["phase"] for one in await drills(world) if one.deleted is None]
+        assert left == ["Completed", "Completed", "Completed", "Failed"]
+        assert await world.condition("Verified") == ("False", "VerificationFailed")
+        assert (await world.status())["lastVerifiedRestore"] == "2026-03-06T04:01:00Z"

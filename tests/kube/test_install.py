@@ -319,7 +319,7 @@ def test_each_alert_asks_for_metrics_that_there_are_and_leads_to_its_part_of_the
             assert f"`{metric}`" in page
             assert f'namespace="{NAMESPACE}"' in selector.split(",")
         assert f"`{alert['alert']}`" in page
-    assert len({alert["alert"] for alert in group["rules"]}) == len(group["rules"]) == 8
+    assert len({alert["alert"] for alert in group["rules"]}) == len(group["rules"]) == 9
 
 
 def test_helm_lint_finds_nothing(kube: Kube) -> None:

@@ -109,13 +109,13 @@ subjects:
 - apiGroups: [dbtether.io]
   resources: [databases/status, databaseusers/status, backups/status, backupschedules/status, restores/status]
   verbs: [update]
-# Where the API server checks who may block an owner's deletion: of Secrets and of Backups.
+# Where the API server checks who may block an owner's deletion: of Secrets, Backups and restore drills.
 - apiGroups: [dbtether.io]
   resources: [databaseusers/finalizers, backupschedules/finalizers]
   verbs: [update]
-# A BackupSchedule makes Backups, and its retention takes them away.
+# A BackupSchedule makes Backups and restore drills, and takes them away.
 - apiGroups: [dbtether.io]
-  resources: [backups]
+  resources: [backups, restores]
   verbs: [create, delete]
 # The credentials of DatabaseUsers.
 - apiGroups: [""]

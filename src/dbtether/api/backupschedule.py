@@ -8,7 +8,7 @@ from dbtether.api.durations import Duration
 from dbtether.api.field_paths import Path
 from dbtether.api.fields import Choice, CronSchedule, TimeZone, between, duration
 from dbtether.api.model import KindStatus, SpecModel, StatusModel, Timestamp
-from dbtether.api.references import DatabaseRef, StorageRef
+from dbtether.api.references import DatabaseRef, LocalDatabaseRef, StorageRef
 
 MAX_NAME = 63
 """As many characters as a label's value has."""
@@ -42,6 +42,22 @@ class ConcurrencyPolicy(StrEnum):
     REPLACE = "Replace"
 
 
+class VerifyTarget(SpecModel):
+    """Where a restore drill has its throwaway database."""
+
+    database_ref: LocalDatabaseRef
+    """A Database of the schedule's own namespace; the throwaway database lies beside it, and it is not touched."""
+
+
+class Verify(SpecModel):
+    """Restore drills by the clock: the newest backup is restored into a throwaway database, compared and dropped."""
+
+    schedule: CronSchedule
+    """Five cron fields, or @hourly, @daily, @weekly, @monthly, @yearly, in the schedule's timeZone."""
+    target: VerifyTarget | None = None
+    """Beside which Database it is done, perhaps on another server; the one that is backed up when left out."""
+
+
 class BackupScheduleSpec(SpecModel):
     """Backups of one database by the clock."""
 
@@ -66,14 +82,21 @@ class BackupScheduleSpec(SpecModel):
     alert_after: Span | None = None
     """Age of the last good backup from which the condition Fresh is False."""
     failed_history_limit: Annotated[int, between(0, 100)] = 5
-    """How many failed Backups are kept to look at."""
+    """How many failed Backups, and failed restore drills, are kept to look at."""
+    verify: Verify | None = None
+    """Proves by the clock that the newest backup can be restored; never when left out."""
 
     def context_problems(self, namespace: str, name: str) -> tuple[tuple[Path, str], ...]:
-        """A metadata.name that its Backups' label cannot carry."""
-        if len(name) <= MAX_NAME:
-            return ()
-        sentence = f"has {len(name)} characters, and the label of its Backups carries {MAX_NAME} at most"
-        return ((("metadata", "name"), sentence),)
+        """A metadata.name that its Backups' label cannot carry, and drills beside another namespace's Database."""
+        found: list[tuple[Path, str]] = []
+        if len(name) > MAX_NAME:
+            sentence = f"has {len(name)} characters, and the label of its Backups carries {MAX_NAME} at most"
+            found.append((("metadata", "name"), sentence))
+        is_elsewhere = self.database_ref.namespace not in (None, namespace)
+        if is_elsewhere and self.verify is not None and self.verify.target is None:
+            sentence = "needs target: a Database of this namespace, since databaseRef leads to another one"
+            found.append((("spec", "verify"), sentence))
+        return tuple(found)
 
 
 class BackupSchedulePhase(StrEnum):
@@ -119,3 +142,9 @@ class BackupScheduleStatus(KindStatus):
     """How many backups of this schedule there are."""
     retention: RetentionStatus | None = None
     """What retention did last."""
+    last_verified_restore: Timestamp | None = None
+    """When a restore drill last proved a backup."""
+    verified_backup: str | None = None
+    """URL of the backup that it proved."""
+    next_verification: Timestamp | None = None
+    """When the next restore drill is due."""

@@ -124,6 +124,9 @@ class Reason(StrEnum):
     RESTORE_FAILED = "RestoreFailed"
     ALREADY_RESTORED = "AlreadyRestored"
     VERIFIED = "Verified"
+    NOT_VERIFIED = "NotVerified"
+    VERIFICATION_FAILED = "VerificationFailed"
+    VERIFICATION_SKIPPED = "VerificationSkipped"
     TARGET_NOT_EMPTY = "TargetNotEmpty"
     TOO_MANY_OBJECTS = "TooManyObjects"
     ROLE_NOT_FOUND = "RoleNotFound"
@@ -524,6 +527,18 @@ EXPLANATIONS: Mapping[Reason, Explanation] = {
     Reason.VERIFIED: _explain(
         "The backup was restored into a throwaway database, compared with what was dumped, and dropped again.",
         "Nothing to do.",
+    ),
+    Reason.NOT_VERIFIED: _explain(
+        "No backup of the schedule has been through a restore drill yet.",
+        "Nothing: status.nextVerification tells when the first drill is; it needs a good backup.",
+    ),
+    Reason.VERIFICATION_FAILED: _explain(
+        "The last restore drill of the schedule failed, or gets to no end: its backups may be worth nothing.",
+        "Do what the message says; the Restore that it names tells more. The next drill tries again.",
+    ),
+    Reason.VERIFICATION_SKIPPED: _explain(
+        "A restore drill was due while the one before was still running, or before there was a good backup.",
+        "Look at why there is none, or why the drill takes so long; or verify less often.",
     ),
     Reason.TARGET_NOT_EMPTY: _explain(
         "The target database has objects already.",

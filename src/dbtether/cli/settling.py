@@ -139,6 +139,10 @@ def local_storage_root(state: str) -> Path:
     return Path(named) if named else Path(state).absolute().parent
 
 
+_SUCCESSES = {"Backup": "lastSuccessfulBackup", "Restore": "lastVerifiedRestore"}
+"""Where a BackupSchedule tells when a run of its own was last good, by the run's kind."""
+
+
 def is_ready(resource: Resource) -> bool:
     """Whether the resource is as its newest spec wants it."""
     return (
@@ -152,7 +156,7 @@ def is_ready(resource: Resource) -> bool:
 def stuck(resources: Iterable[Resource], among: Iterable[Resource] | None = None) -> list[Resource]:
     """Those that are not as they should be, in their order; `among` has all that is known, where that is more.
 
-    A pause is a person's wish, and a failed Backup is history once a later one of its schedule was good.
+    A pause is a person's wish, and a failed Backup or drill is history once a later one of its schedule was good.
     """
     resources = list(resources)
     history = _history(resources if among is None else among)
@@ -162,16 +166,17 @@ def stuck(resources: Iterable[Resource], among: Iterable[Resource] | None = None
 def _history(resources: Iterable[Resource]) -> frozenset[Key]:
     resources = list(resources)
     last = {
-        (one.key.namespace, one.key.name): instant_of(one.status, "lastSuccessfulBackup")
+        (kind, one.key.namespace, one.key.name): instant_of(one.status, field)
         for one in resources
         if one.key.kind == "BackupSchedule"
+        for kind, field in _SUCCESSES.items()
     }
-    failed = [one for one in resources if one.key.kind == "Backup" and one.status.get("phase") == "Failed"]
+    failed = [one for one in resources if one.key.kind in _SUCCESSES and one.status.get("phase") == "Failed"]
     found = []
-    for backup in failed:
-        success = last.get((backup.key.namespace, backup.labels.get(SCHEDULE_LABEL, "")))
-        if success is not None and success > (instant_of(backup.status, "completedAt") or backup.created):
-            found.append(backup.key)
+    for run in failed:
+        success = last.get((run.key.kind, run.key.namespace, run.labels.get(SCHEDULE_LABEL, "")))
+        if success is not None and success > (instant_of(run.status, "completedAt") or run.created):
+            found.append(run.key)
     return frozenset(found)
 
 

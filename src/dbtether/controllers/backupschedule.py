@@ -11,7 +11,7 @@ from dbtether.api.kinds import CONFIRM_PRUNE, SCHEDULE_LABEL
 from dbtether.api.resource import Key, Owner, Resource
 from dbtether.api.times import instant_of, instant_text
 from dbtether.api.validation import check, validate_resource
-from dbtether.backup.schedule import Tick, next_time, run_id_of, tick
+from dbtether.backup.schedule import Tick, run_id_of
 from dbtether.controllers.base import Controller, Waiting
 from dbtether.controllers.report import Level, Remark, Report
 from dbtether.controllers.schedulebackups import (
@@ -21,6 +21,17 @@ from dbtether.controllers.schedulebackups import (
     freshness,
     last_success,
     made_by,
+)
+from dbtether.controllers.scheduledrills import (
+    Drills,
+    drill_fields,
+    drill_key,
+    drill_spec,
+    drill_tick,
+    newest_good,
+    planned_tick,
+    spent,
+    verified,
 )
 from dbtether.controllers.scheduleretention import Target, gone_with, retain, schedule_target
 from dbtether.errors import Blocked, Retryable, StateError
@@ -88,9 +99,11 @@ class BackupScheduleController(Controller):
             await self.world.store.delete_resource(one.resource)
         retention = await self._retention(look, target)
         ticked = None if spec.suspend else await self._start(look)
-        await self._tell(look, ticked, retention)
+        drills = await self._drill(look)
+        await self._tell(look, ticked, retention, drills)
         times = [
             None if ticked is None else ticked.next,
+            None if drills.ticked is None else drills.ticked.next,
             look.now + _RETENTION_AGAIN if retention.tried_again else None,
         ]
         seconds = _seconds_until(look, look.alarm, *times)
@@ -117,6 +130,27 @@ class BackupScheduleController(Controller):
         await self._create(look, Key("Backup", look.resource.key.namespace, name))
         return found
 
+    async def _drill(self, look: _Look) -> Drills:
+        """Begin the restore drill that is due, and let go of those that nobody needs to look at."""
+        resource, verify = look.resource, look.spec.verify
+        made = made_by(resource, await self.world.store.list("Restore"))
+        for one in spent(made, look.spec.failed_history_limit):
+            await self.world.store.delete_resource(one.resource)
+        if verify is None or look.spec.suspend:
+            return Drills(made)
+        found = drill_tick(look.spec, verify, instant_of(resource.status, "nextVerification"), look.now)
+        if found.due is None:
+            return Drills(made, found)
+        key, backup = drill_key(resource, found.due), newest_good(look.made)
+        running = next((one for one in made if not one.is_over and one.resource.key != key), None)
+        if running is not None or backup is None:
+            why = "there is no good backup yet" if running is None else f"{running.resource.key} has not ended yet"
+            text = f"The restore drill of {instant_text(found.due)} is skipped: {why}"
+            await self.world.store.record_event(resource, EventType.WARNING, "VerificationSkipped", text)
+        else:
+            await self._make(resource, key, drill_spec(look.spec, verify, backup))
+        return Drills(made, found)
+
     async def _create(self, look: _Look, key: Key) -> None:
         resource, spec = look.resource, look.spec
         wanted: dict[str, Any] = {
@@ -124,6 +158,10 @@ class BackupScheduleController(Controller):
             "storageRef": {"name": spec.storage_ref.name},
             "filenameTemplate": spec.filename_template,
         }
+        await self._make(resource, key, wanted)
+
+    async def _make(self, resource: Resource, key: Key, wanted: dict[str, Any]) -> None:
+        """Create what the schedule owns."""
         owner = Owner(self.kind, resource.key.name, resource.uid)
         try:
             await self.world.store.create_resource(key, wanted, labels={SCHEDULE_LABEL: resource.key.name}, owner=owner)
@@ -134,7 +172,7 @@ class BackupScheduleController(Controller):
 
     async def _retention(self, look: _Look, target: Target) -> _Retention:
         """After each success: delete what nothing keeps, and the Backups whose objects went."""
-        before = _remark_before(look.resource)
+        before = _remark_before(look.resource, "Retained")
         if look.spec.retention.keeps_all or look.last is None:
             return _Retention()
         if not _is_due(look, before):
@@ -167,22 +205,30 @@ class BackupScheduleController(Controller):
         if latest is not None and latest.uid == resource.uid:
             await self.world.store.write_annotation(latest, CONFIRM_PRUNE, None)
 
-    async def _tell(self, look: _Look, ticked: Tick | None, retention: _Retention) -> None:
+    async def _tell(self, look: _Look, ticked: Tick | None, retention: _Retention, drills: Drills) -> None:
         fields = {
             "managedBackups": sum(1 for one in look.made if one.phase is RunPhase.COMPLETED),
             **retention.fields,
+            **drill_fields(look.resource, drills),
             "lastSuccessfulBackup": None if look.last is None else instant_text(look.last),
             "nextScheduledTime": None if ticked is None else instant_text(ticked.next),
         }
         if ticked is not None and ticked.due is not None:
             fields["lastBackupTime"] = instant_text(look.now)
         fresh, remark = freshness(look.spec, look.resource, look.last, look.now), retention.remark
+        before = _remark_before(look.resource, "Verified")
+        proof = verified(look.spec, drills, before, look.now)
+        if proof is not None and proof.holds and proof != before:
+            # One that failed is told by the condition Ready, with an Event of its own.
+            await self.world.store.record_event(look.resource, EventType.NORMAL, proof.reason, proof.message)
         reason, message, warns = "Ready", _sentence(ticked), False
         if fresh is not None and not fresh.holds:
             reason, message, warns = fresh.reason, fresh.message, True
+        elif proof is not None and proof.reason == "VerificationFailed":
+            reason, message, warns = proof.reason, proof.message, True
         elif remark is not None and not remark.holds:
             reason, message, warns = "RetentionIncomplete", remark.message, True
-        remarks = tuple(one for one in (fresh, remark) if one is not None)
+        remarks = tuple(one for one in (fresh, remark, proof) if one is not None)
         report = Report(_phase(look.spec), Level.READY, reason, message, fields, warns=warns, remarks=remarks)
         await self.world.write(look.resource, report)
 
@@ -191,7 +237,8 @@ class BackupScheduleController(Controller):
         last = instant_of(resource.status, "lastSuccessfulBackup")
         spec, _ = check(BackupScheduleSpec, resource.key, resource.spec)
         fresh = None if spec is None else freshness(spec, resource, last, self.world.now())
-        remarks = tuple(one for one in (fresh, _remark_before(resource)) if one is not None)
+        before = (_remark_before(resource, type_) for type_ in ("Retained", "Verified"))
+        remarks = tuple(one for one in (fresh, *before) if one is not None)
         await super()._report(resource, replace(report, remarks=remarks))
 
     def phase(self, resource: Resource, wanted: str) -> str:
@@ -201,13 +248,14 @@ class BackupScheduleController(Controller):
         return BackupSchedulePhase.SUSPENDED if resource.spec.get("suspend") is True else BackupSchedulePhase.ACTIVE
 
     def made_nothing(self, resource: Resource) -> bool:
-        """Its Backups go with it."""
+        """Its Backups and restore drills go with it."""
         return False
 
     async def delete(self, resource: Resource) -> None:
-        """Delete its Backups; their objects stay."""
-        for one in made_by(resource, await self.world.store.list("Backup")):
-            await self.world.store.delete_resource(one.resource)
+        """Delete its Backups and restore drills; the objects stay."""
+        for kind in ("Backup", "Restore"):
+            for one in made_by(resource, await self.world.store.list(kind)):
+                await self.world.store.delete_resource(one.resource)
 
     async def give_up(self, resource: Resource) -> str:
         """Leave its Backups."""
@@ -217,11 +265,8 @@ class BackupScheduleController(Controller):
 def _tick(look: _Look) -> Tick:
     spec = look.spec
     planned = instant_of(look.resource.status, "nextScheduledTime")
-    if planned is not None and next_time(spec.schedule, spec.time_zone, planned - timedelta(seconds=1)) != planned:
-        # The schedule was changed: what the old one planned is nobody's any more.
-        planned = None
     deadline = None if spec.starting_deadline is None else timedelta(seconds=spec.starting_deadline.seconds)
-    return tick(spec.schedule, spec.time_zone, planned, look.now, deadline)
+    return planned_tick(spec.schedule, spec.time_zone, planned, look.now, deadline)
 
 
 def _seconds_until(look: _Look, *times: datetime | None) -> float | None:
@@ -241,12 +286,12 @@ def _is_due(look: _Look, before: Remark | None) -> bool:
     return has_news or before.reason != "PruneNotConfirmed"
 
 
-def _remark_before(resource: Resource) -> Remark | None:
-    """How retention went when it was last done."""
+def _remark_before(resource: Resource, type_: str) -> Remark | None:
+    """What a condition told before, such as how retention went when it was last done."""
     for entry in resource.status.get("conditions", ()):
-        if isinstance(entry, dict) and entry.get("type") == "Retained":
+        if isinstance(entry, dict) and entry.get("type") == type_:
             holds = entry.get("status") == "True"
-            return Remark("Retained", holds, str(entry.get("reason")), str(entry.get("message")))
+            return Remark(type_, holds, str(entry.get("reason")), str(entry.get("message")))
     return None
 
 

@@ -108,7 +108,7 @@ async def opened_engine(
         registrations += [
             Registration("Backup", backup, backup.references, schedule_of),
             Registration("BackupSchedule", BackupScheduleController(world), references_of_backup),
-            Registration("Restore", restore, restore.references),
+            Registration("Restore", restore, restore.references, schedule_of),
         ]
     loop = ControlLoop(store, registrations, settings, on_outcome=on_outcome)
     if jobs is not None:

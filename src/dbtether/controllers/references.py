@@ -92,7 +92,7 @@ def with_rivals(references: References, directory: Directory) -> References:
 
 
 def schedule_of(change: Change) -> Iterator[Key]:
-    """The BackupSchedule of a Backup that has got another phase, is new, going or gone; progress is no news to it."""
+    """The BackupSchedule of a Backup or drill that has got another phase, is new or goes; progress is no news to it."""
     old, new = change.old, change.new
     if old is not None and new is not None and _as_its_schedule_sees(old) == _as_its_schedule_sees(new):
         return

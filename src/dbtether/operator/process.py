@@ -164,6 +164,18 @@ class Operator:
             lambda: schedulegauges.last_successes(self._schedules()),
         )
         self._metrics.gauge(
+            "dbtether_last_verified_restore_timestamp_seconds",
+            "When a restore drill of a BackupSchedule last proved a backup",
+            schedulegauges.LABELS,
+            lambda: schedulegauges.last_verified(self._schedules()),
+        )
+        self._metrics.gauge(
+            "dbtether_verification_failed",
+            "1 while the last restore drill of a BackupSchedule failed, or gets to no end",
+            schedulegauges.LABELS,
+            lambda: schedulegauges.verification_failed(self._schedules()),
+        )
+        self._metrics.gauge(
             "dbtether_backup_overdue",
             "1 while the last good backup of a BackupSchedule is older than its alertAfter",
             schedulegauges.LABELS,

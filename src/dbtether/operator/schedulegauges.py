@@ -20,6 +20,21 @@ def last_successes(schedules: Iterable[Resource]) -> Iterator[Sample]:
             yield _labels(schedule), last.timestamp()
 
 
+def last_verified(schedules: Iterable[Resource]) -> Iterator[Sample]:
+    """When a restore drill of each schedule last proved a backup; nothing of those of which none has."""
+    for schedule in schedules:
+        if (last := instant_of(schedule.status, "lastVerifiedRestore")) is not None:
+            yield _labels(schedule), last.timestamp()
+
+
+def verification_failed(schedules: Iterable[Resource]) -> Iterator[Sample]:
+    """1 for each schedule whose last restore drill failed or gets to no end, 0 for the others that have drills."""
+    for schedule in schedules:
+        for entry in schedule.status.get("conditions", ()):
+            if isinstance(entry, dict) and entry.get("type") == "Verified":
+                yield _labels(schedule), 1.0 if entry.get("reason") == "VerificationFailed" else 0.0
+
+
 def overdue(schedules: Iterable[Resource], now: datetime) -> Iterator[Sample]:
     """1 for each schedule whose last good backup is older than its alertAfter, 0 for the others that have one."""
     for schedule in schedules:
