@@ -31,14 +31,14 @@ def create_schedule(backups: BackupGround, name: str, **spec: Any) -> None:
     eventually(lambda: backups.ground.status("BackupSchedule", name), f"{name} was looked at")
 
 
-def was_due(backups: BackupGround, name: str, minute: int) -> None:
+def was_due(backups: BackupGround, name: str, minute: int, field: str = "nextScheduledTime") -> None:
     """As if the operator had been away for some hours."""
     then = (datetime.now(UTC) - timedelta(hours=3)).replace(minute=minute, second=0)
     path = f"{backups.ground.path('BackupSchedule', name)}/status"
-    body = {"status": {"nextScheduledTime": instant_text(then)}}
+    body = {"status": {field: instant_text(then)}}
     answer = backups.ground.kube.request("PATCH", path, body, content_type="application/merge-patch+json")
     assert answer.status == 200, answer
-    backups.ground.annotate("BackupSchedule", name, "dbtether.io/reconcile", str(minute))
+    backups.ground.annotate("BackupSchedule", name, "dbtether.io/reconcile", f"{field}-{minute}")
 
 
 def test_a_schedule_has_backups_taken_and_lets_go_of_those_that_no_rule_keeps(
@@ -74,6 +74,20 @@ def test_a_schedule_has_backups_taken_and_lets_go_of_those_that_no_rule_keeps(
         headers = ["NAME", "DATABASE", "SCHEDULE", "PHASE", "LAST BACKUP", "NEXT", "AGE"]
         assert columns[0].split() == " ".join(headers).split()
 
+        ground.patch("BackupSchedule", "hourly", {"spec": {"verify": {"schedule": f"{minute} * * * *"}}})
+        eventually(lambda: ground.status("BackupSchedule", "hourly").get("nextVerification"), "a drill is planned")
+        was_due(backups, "hourly", minute, "nextVerification")
+        eventually(
+            lambda: ground.status("BackupSchedule", "hourly").get("lastVerifiedRestore"),
+            "the drill is good",
+            seconds=90,
+        )
+        (drill,) = ground.all("Restore")
+        assert drill["metadata"]["name"].startswith("hourly-verify-")
+        seconds = datetime.fromisoformat(ground.status("BackupSchedule", "hourly")["lastVerifiedRestore"]).timestamp()
+        assert operator.metric(f"dbtether_last_verified_restore_timestamp_seconds{labels % 'hourly'}") == seconds
+        assert operator.metric(f"dbtether_verification_failed{labels % 'hourly'}") == 0
+
         # The id of a Backup follows from the time, so that this needs another one.
         minute = (minute + 5) % 60
         ground.patch("BackupSchedule", "hourly", {"spec": {"schedule": f"{minute} * * * *"}})
@@ -95,5 +109,6 @@ def test_a_schedule_has_backups_taken_and_lets_go_of_those_that_no_rule_keeps(
         ground.delete("BackupSchedule", "hourly")
         ground.until_gone("BackupSchedule", "hourly")
         eventually(lambda: not ground.all("Backup"), "its Backups go with it")
+        eventually(lambda: not ground.all("Restore"), "and its restore drills")
         assert len(backups.entries()) == 1, "the object stays"
         assert [line for line in operator.said() if line["level"] == "error"] == []
