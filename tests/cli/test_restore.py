@@ -130,3 +130,17 @@ def test_what_cannot_be_restored_is_told_in_one_sentence(
     assert ran.code == code, ran.err
     assert words in ran.err
     assert_one_sentence(ran)
+
+
+def test_a_backup_is_verified_without_touching_anything(ready: Program, admin: Admin, unique: str) -> None:
+    with as_user(ready, admin, unique) as connection:
+        connection.execute("DELETE FROM orders WHERE id > 10")
+    done = ready.run("restore", "app", "--from", "backups", "--verify-only")
+    assert done.code == 0, done.err
+    first, *facts = lines(done.out)
+    assert "was not touched; its backup is good" in first
+    assert any("1 tables, 1,000 rows" in fact for fact in facts)
+    assert count(ready, admin, unique) == 10
+    refused = ready.run("restore", "app", "--from", "backups", "--verify-only", "--on-conflict", "drop")
+    assert refused.code != 0
+    assert "leave --on-conflict out" in refused.err

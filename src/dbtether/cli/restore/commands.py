@@ -56,6 +56,13 @@ def run(
         str,
         typer.Option("--keep-replaced-for", metavar="DURATION", help="How long a replaced database is kept."),
     ] = "24h",
+    verify_only: Annotated[
+        bool,
+        typer.Option(
+            "--verify-only",
+            help="Restore nothing: load the backup into a throwaway database beside it, compare, and drop that.",
+        ),
+    ] = False,
     wait: Annotated[
         str, typer.Option("--wait", metavar="DURATION", help="How long to wait for it, such as 30m or 8h.")
     ] = "24h",
@@ -77,6 +84,7 @@ def run(
         state,
         checked_output(output),
         verbose,
+        verify_only=verify_only,
     )
     raise typer.Exit(restore_command(options))
 

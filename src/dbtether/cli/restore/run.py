@@ -47,6 +47,8 @@ class RestoreOptions:
     verbose: bool
     is_quiet: bool = False
     """Whether progress is left untold."""
+    verify_only: bool = False
+    """Whether nothing but the proof is wanted."""
 
     @property
     def key(self) -> Key:
@@ -96,7 +98,8 @@ def restore_command(options: RestoreOptions) -> Exit:
     if not restored.is_over:
         error(f"{message}; the time of --wait is over, or it must wait: the same command goes on with it")
         return Exit.TIMED_OUT
-    error(f"{options.key} was not restored: {message}")
+    what = "The backup was not verified" if options.verify_only else f"{options.key} was not restored"
+    error(f"{what}: {message}")
     return Exit.FAILED
 
 
@@ -146,7 +149,10 @@ async def _restore(store: RecordStore, options: RestoreOptions, asked: Asked) ->
         "target": {"databaseRef": {"name": options.database}},
         "onConflict": options.on_conflict,
         "keepReplacedFor": options.keep,
+        **({"verifyOnly": True} if options.verify_only else {}),
     }
+    if options.verify_only and options.on_conflict != "fail":
+        raise Quit(Exit.INVALID, "--verify-only: it replaces nothing; leave --on-conflict out")
     key = Key("Restore", options.namespace, f"{options.database[:200]}-{secrets.token_hex(4)}")
     _, problems = check(RestoreSpec, key, spec)
     if problems:
@@ -202,8 +208,9 @@ def _names(restore: Resource, storage: str) -> bool:
 def restored_lines(options: RestoreOptions, restored: Restored) -> list[str]:
     """What is told of a restore that is done: one sentence, and the facts below it."""
     status = restored.restore.status
+    done = "was not touched; its backup is good, verified" if options.verify_only else "is restored,"
     lines = [
-        f"{options.key} is restored, in {status.get('duration') or 'no time'}",
+        f"{options.key} {done} in {status.get('duration') or 'no time'}",
         f"  source   {status.get('sourcePath')}",
     ]
     if status.get("tables") is not None:
