@@ -123,7 +123,8 @@ def standby_of(primary: Server, folder: Path) -> Iterator[Server]:
         )
     _give_away(data)
     primary.start()
-    settings = {"hot_standby": "on", "fsync": "off"}
+    # A standby that could hold fewer prepared transactions than its primary does not start.
+    settings = {"hot_standby": "on", "fsync": "off", "max_prepared_transactions": "5"}
     programs = usable_programs(primary.build.programs, primary.directory.parent)
     process = PostgresProcess.start(programs, data, folder / "server.log", settings)
     try:
